@@ -1,0 +1,14 @@
+package command
+
+import "time"
+
+// Progress is what a node reports of its follower, about once a second and right
+// after it has applied something (bus.SubjectProgress).
+type Progress struct {
+	Node    string    `json:"node"`
+	Role    string    `json:"role"`
+	Log     LogID     `json:"log"`
+	Applied Seq       `json:"applied"` // durable on that node
+	At      time.Time `json:"at"`
+	Alarm   string    `json:"alarm,omitempty"` // set while an operator should look: the log was replaced, a record is unknown
+}

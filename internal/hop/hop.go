@@ -1,0 +1,183 @@
+// Package hop is what the tiers of one cluster say to each other in header
+// fields: who is asking (trust), how true an answer must be (the fence), and how
+// true an answer is (born, asof). The fields are believed only from nodes of the
+// same cluster and are stripped towards and from everybody else.
+//
+//	request:   Freshet-Hop:   <proof>
+//	           Freshet-Fence: log=<id>, hard=<seq>, floor=<seq>, born=<seq>
+//	response:  Freshet-True:  log=<id>, born=<seq>, asof=<seq>
+//
+// Ids are 16 hexadecimal digits, sequences decimal. A part that is absent is zero.
+package hop
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"freshet/internal/command"
+	"freshet/internal/header"
+)
+
+// The header fields. All of ours start with Prefix.
+const (
+	Prefix     = "Freshet-"
+	ProofField = "Freshet-Hop"
+	FenceField = "Freshet-Fence"
+	TrueField  = "Freshet-True"
+)
+
+// ErrMalformed: a hop field from a trusted node cannot be read.
+var ErrMalformed = errors.New("malformed hop field")
+
+// Fence is how true an answer must be, as the node that asks knows it. Each part
+// is a sequence of the log named; zero asks for nothing.
+type Fence struct {
+	Log   command.LogID
+	Hard  command.Seq // the highest hard mark known to cover what is asked for
+	Floor command.Seq // below it nothing counts
+	Born  command.Seq // the origin must have been asked at this sequence or later
+}
+
+// Max is the fence that satisfies both, part by part. Fences of different logs
+// have no order; then the result is g.
+func (f Fence) Max(g Fence) Fence {
+	if f.Log != g.Log {
+		return g
+	}
+	return Fence{f.Log, max(f.Hard, g.Hard), max(f.Floor, g.Floor), max(f.Born, g.Born)}
+}
+
+// Covers reports whether an answer that satisfies f satisfies g as well.
+func (f Fence) Covers(g Fence) bool {
+	return f.Log == g.Log && f.Hard >= g.Hard && f.Floor >= g.Floor && f.Born >= g.Born
+}
+
+// Highest is the highest part.
+func (f Fence) Highest() command.Seq { return max(f.Hard, f.Floor, f.Born) }
+
+// Truth is how true an answer is: born and asof of a stored response.
+type Truth struct {
+	Log  command.LogID
+	Born command.Seq // what the node that asked the origin had applied when it asked
+	AsOf command.Seq // tested against every mark up to this; at least Born
+}
+
+// Satisfies reports whether a response of this truth may answer a request with
+// fence f.
+func (t Truth) Satisfies(f Fence) bool {
+	return t.Log == f.Log && t.AsOf >= f.Hard && t.AsOf >= f.Floor && t.Born >= f.Born
+}
+
+// AppendTo writes the fence into h.
+func (f Fence) AppendTo(h *header.Block) error {
+	return h.Set(FenceField, format(f.Log, "hard", f.Hard, "floor", f.Floor, "born", f.Born))
+}
+
+// AppendTo writes the truth into h.
+func (t Truth) AppendTo(h *header.Block) error {
+	return h.Set(TrueField, format(t.Log, "born", t.Born, "asof", t.AsOf))
+}
+
+func format(log command.LogID, parts ...any) string {
+	var b strings.Builder
+	b.WriteString("log=" + log.String())
+	for i := 0; i < len(parts); i += 2 {
+		fmt.Fprintf(&b, ", %s=%d", parts[i], uint64(parts[i+1].(command.Seq)))
+	}
+	return b.String()
+}
+
+// ReadFence reads the fence of a trusted request; without the field it is zero.
+func ReadFence(h *header.Block) (Fence, error) {
+	var f Fence
+	err := parse(h.Get(FenceField), &f.Log, map[string]*command.Seq{"hard": &f.Hard, "floor": &f.Floor, "born": &f.Born})
+	return f, err
+}
+
+// ReadTruth reads the truth of a trusted answer; ok is false without the field.
+func ReadTruth(h *header.Block) (t Truth, ok bool, err error) {
+	if !h.Has(TrueField) {
+		return Truth{}, false, nil
+	}
+	err = parse(h.Get(TrueField), &t.Log, map[string]*command.Seq{"born": &t.Born, "asof": &t.AsOf})
+	if err == nil && t.AsOf < t.Born {
+		err = fmt.Errorf("%w: asof below born", ErrMalformed)
+	}
+	return t, err == nil, err
+}
+
+// parse reads "name=value, …". Names that are not known are ignored: a newer node
+// may say more.
+func parse(s string, log *command.LogID, parts map[string]*command.Seq) error {
+	if len(s) > 512 {
+		return fmt.Errorf("%w: %d bytes", ErrMalformed, len(s))
+	}
+	for item := range strings.SplitSeq(s, ",") {
+		name, value, found := strings.Cut(strings.TrimSpace(item), "=")
+		if !found {
+			if name == "" {
+				continue
+			}
+			return fmt.Errorf("%w: %q", ErrMalformed, name)
+		}
+		base, into := 10, parts[name]
+		if name == "log" {
+			base = 16
+		} else if into == nil {
+			continue
+		}
+		n, err := strconv.ParseUint(value, base, 64)
+		if err != nil {
+			return fmt.Errorf("%w: %s=%q", ErrMalformed, name, value)
+		}
+		if name == "log" {
+			*log = command.LogID(n)
+		} else {
+			*into = command.Seq(n)
+		}
+	}
+	return nil
+}
+
+// Key proves a node to the others of its cluster. The zero Key (no secret) proves
+// nothing and trusts nobody.
+type Key struct{ proof string }
+
+// NewKey derives the key from the secret that the nodes of a cluster share.
+func NewKey(secret string) Key {
+	if secret == "" {
+		return Key{}
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte("freshet hop proof 1"))
+	return Key{hex.EncodeToString(mac.Sum(nil))}
+}
+
+// Prove adds the proof to a request to another node of the cluster.
+func (k Key) Prove(h *header.Block) error {
+	if k.proof == "" {
+		return nil
+	}
+	return h.Set(ProofField, k.proof)
+}
+
+// Trusts reports whether a request carries the proof.
+func (k Key) Trusts(h *header.Block) bool {
+	return k.proof != "" && subtle.ConstantTimeCompare([]byte(h.Get(ProofField)), []byte(k.proof)) == 1
+}
+
+// Strip removes every field of ours, so that nobody outside sees or forges one.
+func Strip(h *header.Block) {
+	for name := range h.All() {
+		if header.HasPrefixName(name, Prefix) {
+			h.Filter(func(name, _ string) bool { return !header.HasPrefixName(name, Prefix) })
+			return
+		}
+	}
+}

@@ -1,0 +1,157 @@
+package client
+
+import "time"
+
+// ConfirmAll is the word that guards a command on everything.
+const ConfirmAll = "everything"
+
+// Bounds of a wait for receipts.
+const (
+	DefaultWait = 10 * time.Second
+	MaxWait     = 5 * time.Minute
+)
+
+// CommandRequest asks for one command of the command log. What it covers is all
+// that it names: URLs, whole sites, or everything; at least one of them.
+type CommandRequest struct {
+	Kind    string   `json:"kind" enum:"purge" doc:"purge: what it covers may not be used again."`
+	URLs    []string `json:"urls,omitempty" maxItems:"500" nullable:"false" doc:"Absolute http or https URLs as clients ask for them; every variant of each."`
+	Sites   []string `json:"sites,omitempty" maxItems:"500" nullable:"false" doc:"Names of sites, each as a whole."`
+	All     bool     `json:"all,omitempty" doc:"Everything that the CDN has stored."`
+	Confirm string   `json:"confirm,omitempty" doc:"Must be 'everything' when all is set."`
+
+	// NoWait makes the answer come when the command stands in the log; else it comes
+	// when every live cache node has applied it, or after Timeout (0: DefaultWait).
+	NoWait  bool          `json:"-"`
+	Timeout time.Duration `json:"-"`
+}
+
+// Scope is what one command covers, in part.
+type Scope struct {
+	Kind  string `json:"kind" doc:"url, site or all."`
+	Site  string `json:"site,omitempty" doc:"The site's name."`
+	Value string `json:"value,omitempty" doc:"url: path and query."`
+}
+
+// Receipt is a command that stands in the log, and who has applied it.
+type Receipt struct {
+	ID       string        `json:"id" doc:"The command's own name, unique."`
+	Kind     string        `json:"kind" doc:"What it asks of the nodes."`
+	Scopes   []Scope       `json:"scopes" nullable:"false" doc:"What it covers."`
+	At       time.Time     `json:"at" doc:"When the distributor took it."`
+	By       string        `json:"by" doc:"Who asked, in their own words."`
+	Log      string        `json:"log" doc:"Id of the command log that it stands in."`
+	Sequence string        `json:"sequence" doc:"Its place there: epoch.position."`
+	Waited   bool          `json:"waited" doc:"Whether the answer waited for the nodes; else nodes is empty."`
+	Complete bool          `json:"complete" doc:"Every node listed has applied it."`
+	Nodes    []NodeReceipt `json:"nodes" nullable:"false" doc:"Every edge and mid that the cluster knows, by name."`
+}
+
+// States of a node's receipt.
+const (
+	Applied = "applied" // durable on that node
+	Late    = "late"    // the node is ready, but has not applied it in time
+	Unknown = "unknown" // the node is not ready, and has not said that it applied it; it may still be serving
+)
+
+// NodeReceipt is what is known of one command on one node.
+type NodeReceipt struct {
+	Node   string  `json:"node" doc:"The node's name."`
+	Role   string  `json:"role" doc:"edge or mid."`
+	PoP    string  `json:"pop" doc:"Where it stands."`
+	State  string  `json:"state" enum:"applied,late,unknown" doc:"applied; late: ready, but not applied in time; unknown: not ready, and not known to have applied it."`
+	TookMS float64 `json:"took_ms,omitempty" doc:"Milliseconds from the request to the news that this node has applied it."`
+	Reason string  `json:"reason,omitempty" doc:"Why the node is not ready."`
+}
+
+// Site is one version of one site document.
+type Site struct {
+	Name    string    `json:"name" doc:"The site's name."`
+	Version int       `json:"version" doc:"Counts from 1."`
+	Hosts   []string  `json:"hosts,omitempty" nullable:"false" doc:"Host names that clients use."`
+	Origin  string    `json:"origin,omitempty" doc:"URL of an origin outside the cluster; empty for the cluster's own."`
+	Author  string    `json:"author" doc:"Who stored this version, in their own words."`
+	Message string    `json:"message,omitempty" doc:"Why."`
+	At      time.Time `json:"at" doc:"When."`
+	Text    string    `json:"text,omitempty" doc:"The document as it was written; left out of lists."`
+}
+
+// Sites is a list of site documents: of all sites, by name, or of the versions of
+// one, newest first.
+type Sites struct {
+	Sites []Site `json:"sites" nullable:"false"`
+}
+
+// Expectations of Apply and DeleteSite beside a version that was read.
+const (
+	AnyVersion = -1 // whatever is there
+	Absent     = 0  // there must be no such site
+)
+
+// ApplyRequest stores a site document.
+type ApplyRequest struct {
+	File    string // what mistakes are said to be in; "" for the document itself
+	Text    []byte
+	Message string // why; may be empty
+	Expect  int    // the version that it replaces, AnyVersion or Absent
+}
+
+// Node is a member of the cluster and how far it has followed the command log.
+type Node struct {
+	Name     string     `json:"name"`
+	Role     string     `json:"role"`
+	PoP      string     `json:"pop"`
+	Region   string     `json:"region"`
+	Addrs    []string   `json:"addrs" nullable:"false" doc:"ip:port of its service, most preferred first."`
+	Admin    string     `json:"admin" doc:"host:port of its admin listener."`
+	Version  string     `json:"version" doc:"Of its binary."`
+	Ready    bool       `json:"ready" doc:"Passing its health check."`
+	Reason   string     `json:"reason,omitempty" doc:"Why it is not ready."`
+	Applied  string     `json:"applied,omitempty" doc:"The sequence (epoch.position) that it has applied, if it ever said so."`
+	Lag      *uint64    `json:"lag,omitempty" doc:"Commands of the log that it has not applied yet; absent when it has not reported or follows another log."`
+	Alarm    string     `json:"alarm,omitempty" doc:"What an operator should look at."`
+	Reported *time.Time `json:"reported,omitempty" doc:"When its last report of progress came in."`
+}
+
+// Nodes is membership, sorted by name.
+type Nodes struct {
+	Nodes []Node `json:"nodes" nullable:"false"`
+}
+
+// States of the whole.
+const (
+	OK       = "ok"
+	Degraded = "degraded" // it works, and an operator should look
+	Down     = "down"     // clients are not served, or no command can be given
+)
+
+// Status sums the cluster up.
+type Status struct {
+	State  string   `json:"state" enum:"ok,degraded,down" doc:"ok; degraded: it works, and an operator should look; down: clients are not served, or no command can be given."`
+	Alarms []string `json:"alarms" nullable:"false" doc:"What an operator should look at; empty when the state is ok."`
+	Leader Leader   `json:"leader"`
+	Log    Log      `json:"log"`
+	Roles  []Count  `json:"roles" nullable:"false" doc:"Nodes by role."`
+	Sites  int      `json:"sites" doc:"Number of sites."`
+}
+
+// Leader is the distributor that leads.
+type Leader struct {
+	Node string `json:"node" doc:"Its name; empty when nobody leads."`
+	API  string `json:"api" doc:"URL of its management API; empty when unknown."`
+}
+
+// Log is the command log's state.
+type Log struct {
+	ID    string `json:"id" doc:"16 hexadecimal digits; empty when there is no log."`
+	Epoch uint32 `json:"epoch" doc:"How many logs there have been, the first is 1."`
+	First string `json:"first" doc:"The oldest sequence still held."`
+	Last  string `json:"last" doc:"The newest sequence."`
+}
+
+// Count is how many nodes of a role there are.
+type Count struct {
+	Role  string `json:"role"`
+	Ready int    `json:"ready"`
+	Total int    `json:"total"`
+}

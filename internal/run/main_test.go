@@ -1,0 +1,16 @@
+package run_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(signalledEnv) != "" {
+		signalled()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,86 @@
+// Package exchange is one request and its answer, whatever protocol carries them.
+// Listeners build a Request and call a Handler; the Handler answers through the
+// Responder that the listener gave. The lanes differ in how they read and write,
+// never in what is decided between.
+package exchange
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"freshet/internal/header"
+)
+
+// ErrAborted: an answer was begun and could not be finished; the listener has
+// broken the transfer off, so that the client cannot take it for a whole one.
+var ErrAborted = errors.New("transfer aborted")
+
+// Request is what a client asks. Its strings and header block belong to the
+// listener and are valid until Serve returns; Clone what lives longer.
+type Request struct {
+	Method string
+	Scheme string // "http" or "https"
+	Host   string // lower-case, without port; never empty
+	Port   string // as the client gave it beside the host; may be empty
+	Target string // origin-form, as sent: an absolute path and optional query (RFC 9112 §3.2.1)
+	Header *header.Block
+	Body   io.Reader // nil when there is none; for the handler to read, not to close
+	Length int64     // of Body in bytes; -1 when not known, 0 without a body
+	Proto  string    // "HTTP/1.1", "HTTP/2.0", …: for Via and logs
+
+	Remote   netip.AddrPort
+	Received time.Time // the one clock reading of the request's start
+}
+
+// Clone is a copy without body that shares nothing with the listener's buffers.
+func (r *Request) Clone() *Request {
+	c := *r
+	c.Method, c.Scheme, c.Proto = strings.Clone(r.Method), strings.Clone(r.Scheme), strings.Clone(r.Proto)
+	c.Host, c.Port, c.Target = strings.Clone(r.Host), strings.Clone(r.Port), strings.Clone(r.Target)
+	c.Header = r.Header.Clone()
+	c.Body, c.Length = nil, 0
+	return &c
+}
+
+// Authority is host and port as the client named them.
+func (r *Request) Authority() string {
+	if r.Port == "" {
+		return r.Host
+	}
+	return r.Host + ":" + r.Port
+}
+
+// Answer is what goes back. Header is sent as it stands and may be shared by many
+// answers; Extra follows it and belongs to this answer alone. Neither holds
+// Content-Length, Transfer-Encoding or Connection: those are the listener's.
+type Answer struct {
+	Status int
+	Header *header.Block // nil for none
+	Extra  *header.Block // nil for none
+
+	// The body: Bytes, else Stream, else none. A listener leaves it out where the
+	// request's method or the status has none (HEAD, 204, 304).
+	Bytes  []byte
+	Stream io.Reader // read to its end; an error breaks the transfer off
+	// Length of the body in bytes; -1 when it is not known. It is what a HEAD says
+	// of the body that it does not send.
+	Length int64
+}
+
+// Responder takes the answer to one request.
+type Responder interface {
+	// Respond sends the final answer, once, and returns when the last byte has been
+	// handed to the connection. After ErrAborted, or an error of the connection,
+	// nothing more can be sent.
+	Respond(*Answer) error
+}
+
+// Handler answers requests. Serve must answer exactly once and blocks until it
+// has; ctx ends when the client goes away.
+type Handler interface {
+	Serve(ctx context.Context, req *Request, to Responder)
+}

@@ -1,0 +1,117 @@
+// Package response is the stored response: everything that the cache keeps of one
+// answer, immutable but for how true it is known to be.
+package response
+
+import (
+	"sync/atomic"
+
+	"github.com/zeebo/xxh3"
+
+	"freshet/internal/command"
+	"freshet/internal/header"
+	"freshet/internal/hop"
+	"freshet/internal/httpcache"
+)
+
+// Key names a stored response: a cache key, or one variant of it. Text is the
+// whole key; Sum finds it, and a holder compares Text before it believes Sum.
+type Key struct {
+	Sum  xxh3.Uint128
+	Text string
+}
+
+// NewKey makes the key of a text.
+func NewKey(text string) Key { return Key{xxh3.HashString128(text), text} }
+
+// Kind says what stands under a key.
+type Kind uint8
+
+// The kinds.
+const (
+	Content Kind = iota // a response that can be served
+	Varies              // the key has variants, told apart by Vary; nothing to serve
+	Pass                // answers to this key were not to be stored: do not wait for one another
+)
+
+// Body is the content of a stored response.
+type Body interface {
+	// Len is its size in bytes.
+	Len() int64
+	// Bytes is the content if it lies in RAM, else nil. Nobody changes it.
+	Bytes() []byte
+}
+
+// Memory is a body in RAM.
+type Memory []byte
+
+// Len is the size in bytes.
+func (m Memory) Len() int64 { return int64(len(m)) }
+
+// Bytes is the content.
+func (m Memory) Bytes() []byte { return m }
+
+// Response is one stored response. All fields are set before it is shared and
+// never change after that.
+type Response struct {
+	Key    Key
+	Kind   Kind
+	Status int
+	Header *header.Block // ready to send: end-to-end fields, without Age, Cache-Status and ours
+	Body   Body          // nil for none
+	Vary   []string      // of a Varies: the request fields that tell the variants apart
+	ETag   string        // the validator, "" for none (RFC 9110 §8.8.3)
+
+	httpcache.Freshness
+
+	// Log and Born are the logical time at which the origin was asked: what the node
+	// that asked it had applied when the request left. Never changes but by
+	// validation, which makes a new Response.
+	Log    command.LogID
+	Born   command.Seq
+	Scopes []ScopeHash // every scope that a command could cover this response by
+
+	asOf atomic.Uint64 // true up to here: tested against every mark up to this sequence
+}
+
+// ScopeHash stands for one scope: equal scopes have equal hashes. Two scopes that
+// share one by chance are invalidated together, which is safe.
+type ScopeHash xxh3.Uint128
+
+// HashScope is the hash of a scope.
+func HashScope(s command.Scope) ScopeHash {
+	return ScopeHash(xxh3.HashString128(string(s.Kind) + "\x00" + s.Site + "\x00" + s.Value))
+}
+
+// AsOf is the sequence up to which the response has been tested and found true.
+func (r *Response) AsOf() command.Seq { return command.Seq(r.asOf.Load()) }
+
+// RaiseAsOf records that the response is true up to seq; it never falls.
+func (r *Response) RaiseAsOf(seq command.Seq) {
+	for {
+		was := r.asOf.Load()
+		if uint64(seq) <= was || r.asOf.CompareAndSwap(was, uint64(seq)) {
+			return
+		}
+	}
+}
+
+// Truth is what the response can be vouched for.
+func (r *Response) Truth() hop.Truth {
+	return hop.Truth{Log: r.Log, Born: r.Born, AsOf: max(r.AsOf(), r.Born)}
+}
+
+// Size is the RAM that the response holds, in bytes, the index of a holder not
+// counted.
+func (r *Response) Size() int64 {
+	n := int64(256 + 2*len(r.Key.Text) + 16*len(r.Scopes))
+	for _, name := range r.Vary {
+		n += int64(16 + len(name))
+	}
+	if r.Header != nil {
+		n += int64(r.Header.Size())
+	}
+	if r.Body != nil {
+		n += int64(cap(r.Body.Bytes()))
+	}
+	return n
+}

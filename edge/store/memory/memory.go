@@ -1,0 +1,111 @@
+// Package memory holds stored responses in RAM, admitted and evicted by ristretto
+// (TinyLFU with sampled LFU eviction), charged by their real size in bytes.
+package memory
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/dgraph-io/ristretto/v2"
+
+	"freshet/edge/response"
+)
+
+// entryOverhead is what ristretto and the slot need for one entry beside the
+// response itself, in bytes (measured: 108 of ristretto's own, and the slot).
+const entryOverhead = 128
+
+// Store is the store in RAM. Values are slots: a newer response for a key replaces
+// the older one inside its slot, because ristretto keeps the first of two values
+// that are set before its queue drains, and would charge it at the second's cost.
+type Store struct {
+	cache *ristretto.Cache[uint64, *slot]
+	max   int64
+}
+
+type slot struct {
+	current atomic.Pointer[response.Response]
+}
+
+// New makes a store of at most size bytes, at least 1 MiB. A response may take up
+// to an eighth of it: ristretto's admission does not look at size, so a larger one
+// would evict many small ones and might be rejected after that.
+func New(size int64) (*Store, error) {
+	cache, err := ristretto.NewCache(&ristretto.Config[uint64, *slot]{
+		NumCounters:        max(size/(8<<10)*10, 10_000), // ten for each response of 8 KiB
+		MaxCost:            size,
+		BufferItems:        64,
+		IgnoreInternalCost: true, // it is in entryOverhead
+		Metrics:            true,
+		// The sum is a hash already: its low half is the place, its high half tells
+		// colliding keys apart; Get compares the text after that.
+		KeyToHash: func(key uint64) (uint64, uint64) { return key, 0 },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("memory store of %d bytes: %w", size, err)
+	}
+	return &Store{cache: cache, max: size / 8}, nil
+}
+
+// MaxSize is an eighth of the store.
+func (s *Store) MaxSize() int64 { return s.max }
+
+// Get is the response under key, or nil.
+func (s *Store) Get(key response.Key) *response.Response {
+	sl, ok := s.cache.Get(key.Sum.Lo)
+	if !ok || sl == nil {
+		return nil
+	}
+	r := sl.current.Load()
+	if r == nil || r.Key.Sum != key.Sum || r.Key.Text != key.Text {
+		return nil
+	}
+	return r
+}
+
+// Put keeps r; ristretto may decide not to. It waits for the decision, so that who
+// asks after it does not fetch the same again while r stands in a queue.
+func (s *Store) Put(r *response.Response) {
+	cost := r.Size() + entryOverhead
+	if cost > s.max {
+		return
+	}
+	sl, ok := s.cache.Get(r.Key.Sum.Lo)
+	if !ok || sl == nil {
+		sl = new(slot)
+	}
+	for {
+		was := sl.current.Load()
+		if was != nil && was.Key.Text == r.Key.Text && was.Log == r.Log && was.Born > r.Born {
+			return
+		}
+		if sl.current.CompareAndSwap(was, r) {
+			break
+		}
+	}
+	if s.cache.Set(r.Key.Sum.Lo, sl, cost) {
+		s.cache.Wait()
+	}
+}
+
+// Delete drops what stands under key.
+func (s *Store) Delete(key response.Key) { s.cache.Del(key.Sum.Lo) }
+
+// Close stops ristretto. No Put may run then or later.
+func (s *Store) Close() { s.cache.Close() }
+
+// Stats are counts since New.
+type Stats struct {
+	Bytes             int64  // held now
+	Evicted, Rejected uint64 // responses dropped for space; refused by admission
+	Dropped           uint64 // puts lost because the queue was full
+}
+
+// Stats reads the counts.
+func (s *Store) Stats() Stats {
+	m := s.cache.Metrics
+	return Stats{
+		Bytes:   int64(m.CostAdded()) - int64(m.CostEvicted()),
+		Evicted: m.KeysEvicted(), Rejected: m.SetsRejected(), Dropped: m.SetsDropped(),
+	}
+}

@@ -1,0 +1,23 @@
+// Package store is the contract for what holds stored responses. A store is a
+// cache, never a truth: it may drop anything at any moment, and whether what it
+// gives is still true is for others to decide (package invalidate). Package memory
+// holds responses in RAM; package storetest is the suite that every store passes.
+package store
+
+import "freshet/edge/response"
+
+// Store holds stored responses. It may be used from any goroutine.
+type Store interface {
+	// Get is the response under key, nil if there is none. It does not allocate.
+	Get(key response.Key) *response.Response
+	// Put keeps r under r.Key, if the store can and will. Of two for one key and log
+	// the one with the higher Born stays. r must not change afterwards. When Put
+	// returns Get finds r, or the store has decided not to keep it.
+	Put(r *response.Response)
+	// Delete drops what stands under key.
+	Delete(key response.Key)
+	// MaxSize is the largest response (its Size) that the store takes, in bytes.
+	MaxSize() int64
+	// Close releases the store; nobody may use it any more.
+	Close()
+}

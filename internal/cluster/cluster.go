@@ -19,12 +19,15 @@ import (
 var (
 	ErrNotFound = errors.New("not found")          // there is no such key
 	ErrConflict = errors.New("changed by another") // compare-and-set lost
-	ErrTooLarge = errors.New("value is too large") // above MaxValue
+	ErrTooLarge = errors.New("value is too large") // above MaxValue, or MaxText for a document
+	ErrInvalid  = errors.New("invalid name")       // a key, document, secret, election or node that cannot be called that
+	ErrClosed   = errors.New("cluster is closed")  // Close was called
 )
 
-// MaxValue is the size in bytes that any implementation stores under one key
-// (Consul's own limit is 512 KiB, for the transaction as a whole).
-const MaxValue = 384 << 10
+// MaxValue is the size in bytes that any implementation stores under one key.
+// Consul's own limit is 512 KiB for a transaction as a whole, in which the value
+// stands in base64, beside its key.
+const MaxValue = 380 << 10
 
 // Role is what a node does.
 type Role string
@@ -84,7 +87,7 @@ type Pair struct {
 
 // Pairs is what stands under a prefix, sorted by key.
 type Pairs struct {
-	Version uint64 // differs whenever List does
+	Version uint64 // differs whenever List does; only equality means anything
 	List    []Pair
 }
 
@@ -94,15 +97,20 @@ const (
 	Any    uint64 = 1<<64 - 1 // whatever is there
 )
 
-// KV is a small store with compare-and-set. Keys are slash-separated.
+// KV is a small store with compare-and-set. Keys are slash-separated; CheckKey says
+// what a key may be, and a method that is given another returns ErrInvalid.
 type KV interface {
 	// Get reads one key, linearizably. ErrNotFound.
 	Get(ctx context.Context, key string) (Pair, error)
 	// List blocks until what stands under prefix has a version other than after (0:
-	// returns at once, linearizably). Nothing there is an empty list, no error.
+	// returns at once, linearizably). Under "a/b" (or "a/b/", which is the same) stand
+	// the keys that begin with "a/b/", under "" all. Nothing there is an empty list, no
+	// error.
 	List(ctx context.Context, prefix string, after uint64) (Pairs, error)
-	// Put writes if the key's version is expect, and returns the new version.
-	// ErrConflict, ErrTooLarge.
+	// Put writes if the key's version is expect, and returns the new version. Writing
+	// the value that is there already changes nothing and returns its version.
+	// ErrConflict, ErrTooLarge; after any other error the write may or may not have
+	// happened.
 	Put(ctx context.Context, key string, value []byte, expect uint64) (uint64, error)
 	// Delete removes if the key's version is expect. ErrConflict; deleting what is
 	// not there with Any is no error.

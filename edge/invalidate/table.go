@@ -1,0 +1,171 @@
+// Package invalidate answers one question: is this stored response still true? It
+// holds the marks that purges set, at the logical time that the node has applied
+// (DESIGN section 5). A purge deletes nothing; it sets a mark, and a response that
+// a mark covers and that is not known to be younger is dead from then on.
+package invalidate
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"freshet/edge/response"
+	"freshet/internal/command"
+	"freshet/internal/hop"
+)
+
+// MaxMarks bounds the marks held. Beyond it the older half is forgotten into the
+// floor.
+const MaxMarks = 1 << 20
+
+// shards spread the marks, so that tests of different responses do not meet on
+// one lock.
+const shards = 64
+
+// Table is the marks of one node. It may be used from any goroutine; Apply and
+// Restart come from one, the follower of the command log.
+//
+// A node that keeps its stored responses only in RAM needs no marks on disk: it
+// starts with nothing stored, and a floor at the head of the log (rule 5 of the
+// protocol).
+type Table struct {
+	now    atomic.Pointer[moment]
+	count  atomic.Int64
+	max    int64
+	shards [shards]struct {
+		sync.RWMutex
+		marks map[response.ScopeHash]command.Seq
+	}
+}
+
+// moment is the logical time and the floor, which change together.
+type moment struct {
+	clock command.Clock
+	floor command.Seq
+}
+
+// New is an empty table at no time: nothing is true until Restart says where the
+// log stands.
+func New() *Table {
+	t := &Table{max: MaxMarks}
+	for i := range t.shards {
+		t.shards[i].marks = make(map[response.ScopeHash]command.Seq)
+	}
+	t.now.Store(&moment{})
+	return t
+}
+
+// Clock is the logical time that is applied.
+func (t *Table) Clock() command.Clock { return t.now.Load().clock }
+
+// Marks is the number of marks held.
+func (t *Table) Marks() int64 { return t.count.Load() }
+
+// Restart begins at clock with nothing known to be true before it.
+func (t *Table) Restart(clock command.Clock) {
+	// First the time: from here on what is of another log, or below the floor, is
+	// dead. Then the marks may go, because all of them lie at or below the floor.
+	t.now.Store(&moment{clock: clock, floor: clock.Seq})
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.Lock()
+		t.count.Add(-int64(len(s.marks)))
+		clear(s.marks)
+		s.Unlock()
+	}
+}
+
+// Apply carries out a command that is the next of the log: it sets the marks,
+// then moves the time, so that nobody sees the new time without the marks.
+func (t *Table) Apply(seq command.Seq, c command.Command) {
+	for _, scope := range c.Scopes {
+		t.set(response.HashScope(scope), seq)
+	}
+	was := t.now.Load()
+	t.now.Store(&moment{clock: command.Clock{Log: was.clock.Log, Seq: seq}, floor: was.floor})
+	if t.count.Load() > t.max {
+		t.forget()
+	}
+}
+
+func (t *Table) set(scope response.ScopeHash, seq command.Seq) {
+	s := &t.shards[scope.Lo%shards]
+	s.Lock()
+	defer s.Unlock()
+	if _, ok := s.marks[scope]; !ok {
+		t.count.Add(1)
+	}
+	s.marks[scope] = max(s.marks[scope], seq)
+}
+
+// highest is the highest mark on any of the scopes.
+func (t *Table) highest(scopes []response.ScopeHash) command.Seq {
+	var high command.Seq
+	for _, scope := range scopes {
+		s := &t.shards[scope.Lo%shards]
+		s.RLock()
+		high = max(high, s.marks[scope])
+		s.RUnlock()
+	}
+	return high
+}
+
+// Alive reports whether a response may still be used, and raises its AsOf if so.
+func (t *Table) Alive(r *response.Response) bool {
+	now := t.now.Load() // before the marks: AsOf is raised to this, no further
+	asOf := max(r.AsOf(), r.Born)
+	if r.Log != now.clock.Log || asOf < now.floor {
+		return false
+	}
+	if asOf >= now.clock.Seq {
+		return true
+	}
+	if t.highest(r.Scopes) > asOf {
+		return false
+	}
+	// A mark may have been forgotten while the marks were read; the floor that took
+	// its place stood before that.
+	if after := t.now.Load(); after.clock.Log != r.Log || asOf < after.floor {
+		return false
+	}
+	r.RaiseAsOf(now.clock.Seq)
+	return true
+}
+
+// Fence is how true an answer must be that this node takes from a parent for
+// something that these scopes cover: those of the key, and of any copy held.
+func (t *Table) Fence(scopes []response.ScopeHash) hop.Fence {
+	hard := t.highest(scopes)
+	now := t.now.Load() // after the marks: what was forgotten is below this floor
+	return hop.Fence{Log: now.clock.Log, Hard: min(hard, now.clock.Seq), Floor: now.floor}
+}
+
+// forget drops the older half of the marks and raises the floor above them: what
+// is stored and was not tested since counts as dead.
+func (t *Table) forget() {
+	var all []command.Seq
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.RLock()
+		for _, seq := range s.marks {
+			all = append(all, seq)
+		}
+		s.RUnlock()
+	}
+	slices.SortFunc(all, func(a, b command.Seq) int { return cmp.Compare(a, b) })
+	floor := all[len(all)/2]
+	was := t.now.Load()
+	t.now.Store(&moment{clock: was.clock, floor: max(was.floor, floor)})
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.Lock()
+		for scope, seq := range s.marks {
+			if seq <= floor {
+				delete(s.marks, scope)
+				t.count.Add(-1)
+			}
+		}
+		s.Unlock()
+	}
+}

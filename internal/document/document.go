@@ -3,83 +3,75 @@
 // node) and site documents (package site) are read through it.
 //
 // The structs are the only description of a document: Decode checks against
-// them, Schema prints them as a JSON Schema. Field tags say what Go types cannot:
+// them, Schema prints them as a JSON Schema, Encode writes them. Fields are
+// strings, bools, ints, Duration, Size, Secret, structs, and slices of these;
+// their tags say what Go types cannot:
 //
 //	yaml:"name"        the key; without it the field is not part of the document
 //	doc:"…"            what it is, for the schema
-//	required:"true"    must be there
+//	required:"true"    must be there, and not empty
 //	enum:"a,b"         the strings allowed
 //	default:"10s"      set where the document has nothing, written as in the document
 //	min:"1" max:"9"    bounds of numbers, durations and sizes, written likewise
+//
+// A key with no value ("cache:") counts as not there. Of YAML a document uses one
+// mapping of plain values: aliases, tags and a second document are mistakes.
 package document
 
 import (
-	"fmt"
-	"strings"
-	"time"
+	"os"
+	"path/filepath"
+	"reflect"
 )
 
-// Duration is a time.Duration written as "10s", "5m", "1h30m" or "7d".
-type Duration time.Duration
+// Limits of one document. Policy: far above what anybody writes by hand.
+const (
+	MaxText     = 1 << 20  // bytes of text
+	MaxMistakes = 100      // mistakes reported; the last says that there are more
+	MaxSecret   = 64 << 10 // bytes of a secret's file
+)
 
-// Size is a number of bytes written as "512", "64KiB", "256MiB" or "1.5GiB" (also
-// kB, MB, GB in powers of 1000).
-type Size int64
-
-// Secret is a value that never shows in logs or errors. It is written as a mapping
-// with one key: file (the file's content less a final newline), env (a variable's
-// value) or value (in the clear; for tests and demos).
-type Secret struct{ value string }
-
-// NewSecret wraps a value.
-func NewSecret(value string) Secret { return Secret{value} }
-
-// Value is the secret in the clear; "" when none was given.
-func (s Secret) Value() string { return s.value }
-
-// String hides the value.
-func (s Secret) String() string {
-	if s.value == "" {
-		return ""
-	}
-	return "[secret]"
+// Options say what a document may draw on besides its own text. The zero value is
+// for documents from elsewhere: they read neither the environment nor files.
+type Options struct {
+	// Env looks environment variables up, for ${NAME} and ${NAME:-default} in any
+	// scalar ($${ stands for ${) and for secrets. With nil, ${NAME} is ordinary text
+	// and a secret can only be given as value.
+	Env func(name string) (string, bool)
 }
 
-// Error is one mistake in a document.
-type Error struct {
-	File         string // as given to Decode
-	Line, Column int    // from 1; 0 when the document as a whole is meant
-	Path         string // dotted: "cluster.tls.ca"
-	Message      string // what is wrong, and what would be right
-	Hint         string // "did you mean …", or empty
+// Decode reads text into the struct that into points to: defaults first, then what
+// the document says. The report has every mistake found; fields with a mistake keep
+// their default. The caller adds its own findings to the report and asks it for
+// Err. file names the text in mistakes, and the files of secrets are relative to its
+// directory.
+func Decode(file string, text []byte, into any, opts Options) *Report {
+	r := newReport(file)
+	v := reflect.ValueOf(into).Elem()
+	setDefaults(v)
+	root := parse(r, text)
+	if root == nil {
+		return r
+	}
+	d := decoder{report: r, opts: opts, dir: filepath.Dir(file), readFile: os.ReadFile}
+	d.root(root, v)
+	return r
 }
 
-// Error prints "file:line:column: path: message (hint)".
-func (e Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
-	}
-	b.WriteString(": ")
-	if e.Path != "" {
-		b.WriteString(e.Path + ": ")
-	}
-	b.WriteString(e.Message)
-	if e.Hint != "" {
-		b.WriteString(" (" + e.Hint + ")")
-	}
-	return b.String()
-}
+// SetDefaults gives the fields of the struct that into points to their defaults.
+func SetDefaults(into any) { setDefaults(reflect.ValueOf(into).Elem()) }
 
-// Errors is every mistake of a document, in the order of their places.
-type Errors []Error
-
-// Error prints one mistake a line.
-func (es Errors) Error() string {
-	lines := make([]string, len(es))
-	for i, e := range es {
-		lines[i] = e.Error()
+// TopLevel names the keys of a document's outermost mapping, in order, without
+// judging them. The error is Errors where the text is no such mapping.
+func TopLevel(file string, text []byte) ([]string, error) {
+	r := newReport(file)
+	root := parse(r, text)
+	if root == nil || !isMapping(r, root) {
+		return nil, r.Err()
 	}
-	return strings.Join(lines, "\n")
+	var keys []string
+	for i := 0; i < len(root.Content); i += 2 {
+		keys = append(keys, root.Content[i].Value)
+	}
+	return keys, nil
 }

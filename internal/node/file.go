@@ -8,82 +8,84 @@ import (
 	"freshet/internal/document"
 )
 
-// File is a node file. Defaults are filled in and everything is validated by Read.
+// File is a node file. Defaults are filled in and everything is validated by Read;
+// Cache and Router are zero on nodes of other roles. What is left out when a File is
+// written (Text) reads back as its default.
 type File struct {
-	Role      cluster.Role      `yaml:"role" required:"true" enum:"edge,mid,origin,router,distributor" doc:"What this node does."`
-	Name      string            `yaml:"name" required:"true" doc:"Unique in the cluster: lower-case letters, digits and dashes, at most 63."`
-	PoP       string            `yaml:"pop" default:"default" doc:"The point of presence: nodes that share a place and a failure domain."`
-	Region    string            `yaml:"region" default:"default" doc:"The region that the PoP belongs to; edges prefer the mids of their own."`
-	Listen    []string          `yaml:"listen" required:"true" doc:"Addresses (host:port) of the service: HTTP for edge, mid and origin, DNS over UDP and TCP for a router, the management API for a distributor. An empty host means every address of the machine."`
-	Advertise []string          `yaml:"advertise" doc:"Addresses (ip:port) under which others reach the service, if they differ from listen. Needed where listen names no single address."`
-	Admin     string            `yaml:"admin" default:"127.0.0.1:9101" doc:"Address of the admin listener: health, metrics, profiles. Keep it on loopback or a private network: it asks for no token."`
-	Data      string            `yaml:"data" doc:"Directory for what this node keeps over a restart."`
+	Role      cluster.Role      `yaml:"role,omitempty" required:"true" enum:"edge,mid,origin,router,distributor" doc:"What this node does."`
+	Name      string            `yaml:"name,omitempty" required:"true" doc:"Unique in the cluster: lower-case letters, digits and dashes, at most 63."`
+	PoP       string            `yaml:"pop,omitempty" default:"default" doc:"The point of presence: nodes that share a place and a failure domain."`
+	Region    string            `yaml:"region,omitempty" default:"default" doc:"The region that the PoP belongs to; edges prefer the mids of their own."`
+	Listen    []string          `yaml:"listen,omitempty" required:"true" doc:"Addresses (host:port) of the service: HTTP for edge, mid and origin, DNS over UDP and TCP for a router, the management API for a distributor. An empty host means every address of the machine."`
+	Advertise []string          `yaml:"advertise,omitempty" doc:"Addresses (ip:port) under which others reach the service, if they differ from listen. Needed where listen names no single address."`
+	Admin     string            `yaml:"admin,omitempty" default:"127.0.0.1:9101" doc:"Address of the admin listener: health, metrics, profiles. Keep it on loopback or a private network: it asks for no token."`
+	Data      string            `yaml:"data,omitempty" doc:"Directory for what this node keeps over a restart; an origin needs one, and a distributor that embeds the bus. A relative path is taken from the node file's directory, like that of every file named in it."`
 	Drain     document.Duration `yaml:"drain" default:"10s" min:"0s" max:"1h" doc:"How long requests under way may take to finish after SIGTERM."`
-	Log       Log               `yaml:"log" doc:"What is written to standard error."`
-	Token     document.Secret   `yaml:"token" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
-	Cluster   Cluster           `yaml:"cluster" doc:"How the nodes know of each other."`
-	Bus       Bus               `yaml:"bus" doc:"How the command log and telemetry travel."`
+	Log       Log               `yaml:"log,omitempty" doc:"What is written to standard error."`
+	Token     document.Secret   `yaml:"token,omitempty" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
+	Cluster   Cluster           `yaml:"cluster,omitempty" doc:"How the nodes know of each other."`
+	Bus       Bus               `yaml:"bus,omitempty" doc:"How the command log and telemetry travel."`
 
-	Cache  Cache  `yaml:"cache" doc:"edge and mid: the cache."`
-	Router Router `yaml:"router" doc:"router: the name server."`
+	Cache  Cache  `yaml:"cache,omitempty" doc:"edge and mid: the cache."`
+	Router Router `yaml:"router,omitempty" doc:"router: the name server."`
 }
 
 // Log is where and how a node logs.
 type Log struct {
-	Level  string `yaml:"level" default:"info" enum:"debug,info,warn,error" doc:"The least severe level written."`
-	Format string `yaml:"format" default:"text" enum:"text,json" doc:"One line an event, for people or for machines."`
+	Level  string `yaml:"level,omitempty" default:"info" enum:"debug,info,warn,error" doc:"The least severe level written."`
+	Format string `yaml:"format,omitempty" default:"text" enum:"text,json" doc:"One line an event, for people or for machines."`
 }
 
 // Cluster chooses the cluster's store.
 type Cluster struct {
-	Kind    string          `yaml:"kind" default:"local" enum:"consul,local" doc:"consul: a Consul agent; local: within this process only."`
-	Address string          `yaml:"address" default:"127.0.0.1:8500" doc:"consul: host:port of the agent's HTTP API."`
-	Prefix  string          `yaml:"prefix" default:"freshet" doc:"consul: what keys and service names start with; clusters that share a Consul differ in it."`
-	Token   document.Secret `yaml:"token" doc:"consul: the ACL token."`
-	TLS     TLS             `yaml:"tls" doc:"consul: TLS to the agent; used when ca or cert is set."`
-	Secret  document.Secret `yaml:"secret" doc:"The secret that all nodes of the cluster share, at least 32 characters: it encrypts secrets in the cluster's store and proves nodes to each other."`
+	Kind    string          `yaml:"kind,omitempty" default:"local" enum:"consul,local" doc:"consul: a Consul agent; local: within this process only."`
+	Address string          `yaml:"address,omitempty" default:"127.0.0.1:8500" doc:"consul: host:port of the agent's HTTP API."`
+	Prefix  string          `yaml:"prefix,omitempty" default:"freshet" doc:"consul: what keys and service names start with; clusters that share a Consul differ in it."`
+	Token   document.Secret `yaml:"token,omitempty" doc:"consul: the ACL token."`
+	TLS     TLS             `yaml:"tls,omitempty" doc:"consul: TLS to the agent; used when ca or cert is set."`
+	Secret  document.Secret `yaml:"secret,omitempty" doc:"The secret that all nodes of the cluster share, at least 32 characters: it encrypts secrets in the cluster's store and proves nodes to each other."`
 }
 
 // TLS names the files of a TLS client.
 type TLS struct {
-	CA         string `yaml:"ca" doc:"PEM file with the authorities to trust."`
-	Cert       string `yaml:"cert" doc:"PEM file with the client's certificate."`
-	Key        string `yaml:"key" doc:"PEM file with the client's key."`
-	ServerName string `yaml:"server_name" doc:"The name expected in the server's certificate, if it is not the address."`
+	CA         string `yaml:"ca,omitempty" doc:"PEM file with the authorities to trust."`
+	Cert       string `yaml:"cert,omitempty" doc:"PEM file with the client's certificate."`
+	Key        string `yaml:"key,omitempty" doc:"PEM file with the client's key."`
+	ServerName string `yaml:"server_name,omitempty" doc:"The name expected in the server's certificate, if it is not the address."`
 }
 
 // Bus chooses the bus. A distributor embeds it unless Address is set; every other
 // role needs Address.
 type Bus struct {
-	Address  string          `yaml:"address" doc:"nats://host:port of the bus, several separated by commas; empty on a distributor that embeds it."`
-	Listen   string          `yaml:"listen" default:"127.0.0.1:7071" doc:"distributor: where the embedded bus listens for the other roles."`
-	User     string          `yaml:"user" default:"freshet" doc:"The user name on the bus."`
-	Password document.Secret `yaml:"password" doc:"The password on the bus; at least 16 characters where the bus is embedded."`
-	TLS      TLS             `yaml:"tls" doc:"TLS to the bus, used when ca or cert is set."`
+	Address  string          `yaml:"address,omitempty" doc:"nats://host:port of the bus, several separated by commas; empty on a distributor that embeds it."`
+	Listen   string          `yaml:"listen,omitempty" default:"127.0.0.1:7071" doc:"distributor: where the embedded bus listens for the other roles."`
+	User     string          `yaml:"user,omitempty" default:"freshet" doc:"The user name on the bus."`
+	Password document.Secret `yaml:"password,omitempty" doc:"The password on the bus; at least 16 characters where the bus is embedded."`
+	TLS      TLS             `yaml:"tls,omitempty" doc:"TLS to the bus, used when ca or cert is set."`
 }
 
 // Cache is an edge's or a mid's cache.
 type Cache struct {
-	Memory   document.Size `yaml:"memory" default:"256MiB" min:"1MiB" doc:"RAM for stored responses."`
-	Upstream string        `yaml:"upstream" doc:"http(s)://host[:port]: serve every host from this origin, with no cluster and no sites. What freshet edge --upstream sets."`
+	Memory   document.Size `yaml:"memory,omitempty" default:"256MiB" min:"1MiB" doc:"RAM for stored responses."`
+	Upstream string        `yaml:"upstream,omitempty" doc:"http(s)://host[:port]: serve every host from this origin, with no cluster and no sites. What freshet edge --upstream sets."`
 }
 
 // Router is a router's name server.
 type Router struct {
-	Zones   []Zone            `yaml:"zones" doc:"Zones that sites' hosts lie in. A host outside all of them is answered as a zone of its own."`
+	Zones   []Zone            `yaml:"zones,omitempty" doc:"Zones that sites' hosts lie in. A host outside all of them is answered as a zone of its own."`
 	TTL     document.Duration `yaml:"ttl" default:"5s" min:"0s" max:"1h" doc:"Time to live of steered answers."`
-	Answers int               `yaml:"answers" default:"2" min:"1" max:"8" doc:"Addresses in one answer."`
+	Answers int               `yaml:"answers,omitempty" default:"2" min:"1" max:"8" doc:"Addresses in one answer."`
 }
 
 // Zone is a DNS zone that the router is authoritative for.
 type Zone struct {
-	Name        string       `yaml:"name" required:"true" doc:"The apex: freshet.example."`
-	Nameservers []Nameserver `yaml:"nameservers" required:"true" doc:"The zone's name servers."`
-	Hostmaster  string       `yaml:"hostmaster" doc:"Mail address of who is responsible; hostmaster@apex if empty."`
+	Name        string       `yaml:"name,omitempty" required:"true" doc:"The apex: freshet.example."`
+	Nameservers []Nameserver `yaml:"nameservers,omitempty" required:"true" doc:"The zone's name servers."`
+	Hostmaster  string       `yaml:"hostmaster,omitempty" doc:"Mail address of who is responsible; hostmaster@apex if empty."`
 }
 
 // Nameserver is one NS record, with its addresses if it lies in the zone.
 type Nameserver struct {
-	Name  string   `yaml:"name" required:"true" doc:"Fully qualified name."`
-	Addrs []string `yaml:"addrs" doc:"IP addresses; needed when the name lies in the zone."`
+	Name  string   `yaml:"name,omitempty" required:"true" doc:"Fully qualified name."`
+	Addrs []string `yaml:"addrs,omitempty" doc:"IP addresses; needed when the name lies in the zone."`
 }

@@ -1,0 +1,201 @@
+package node
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"freshet/internal/cluster"
+	"freshet/internal/document"
+)
+
+// Least lengths of secrets, in characters.
+const (
+	minToken    = 16
+	minPassword = 16
+	minSecret   = 32
+)
+
+// check reports what the tags cannot say.
+func (f *File) check(report *document.Report) {
+	c := checker{f, report}
+	c.names()
+	c.addresses()
+	if report.Valid("role") {
+		c.role()
+		c.cluster()
+		c.bus()
+	}
+	c.zones()
+}
+
+type checker struct {
+	*File
+	report *document.Report
+}
+
+// found reports err, if there is one, at path.
+func (c checker) found(path string, err error) {
+	if err != nil {
+		c.report.Mistake(path, "%v", err)
+	}
+}
+
+func (c checker) names() {
+	c.found("name", document.CheckName(c.Name))
+	c.found("pop", document.CheckName(c.PoP))
+	c.found("region", document.CheckName(c.Region))
+}
+
+func (c checker) addresses() {
+	seen := make(map[string]string)
+	local := func(path, address string) {
+		c.found(path, document.CheckHostPort(address, true))
+		if first := seen[address]; first != "" && !strings.HasSuffix(address, ":0") {
+			c.report.Mistake(path, "%s is taken by %s", address, first)
+		}
+		seen[address] = path
+	}
+	for i, address := range c.Listen {
+		local(document.Index("listen", i), address)
+	}
+	local("admin", c.Admin)
+	if c.embedsBus() {
+		local("bus.listen", c.Bus.Listen)
+	}
+	for i, address := range c.Advertise {
+		addr, err := netip.ParseAddrPort(address)
+		if err != nil || addr.Addr().IsUnspecified() || addr.Port() == 0 {
+			c.report.Mistake(document.Index("advertise", i), "%q is no address that others can reach: write ip:port", address)
+		}
+	}
+	if len(c.Advertise) > 0 || c.Alone() {
+		return
+	}
+	for i, address := range c.Listen {
+		addr, err := netip.ParseAddrPort(address)
+		if err != nil || addr.Addr().IsUnspecified() {
+			c.report.Mistake(document.Index("listen", i), "%q names no single address: say under advertise where others reach it", address)
+		}
+	}
+}
+
+// role reports sections and values that the role needs, or has no use for.
+func (c checker) role() {
+	if !c.caches() && c.report.Has("cache") {
+		c.report.Mistake("cache", "is for the roles edge and mid; this is the role %s", c.Role)
+	}
+	if c.Role != cluster.Router && c.report.Has("router") {
+		c.report.Mistake("router", "is for the role router; this is the role %s", c.Role)
+	}
+	if c.Cache.Upstream != "" {
+		c.found("cache.upstream", document.CheckBaseURL(c.Cache.Upstream))
+	}
+	if c.Role == cluster.Origin || c.Role == cluster.Distributor {
+		c.length("token", c.Token, minToken, "the role "+string(c.Role)+" needs it")
+	}
+	if c.Data == "" && (c.Role == cluster.Origin || c.embedsBus()) {
+		c.report.Mistake("data", "is missing: the role %s needs a directory for what it keeps", c.Role)
+	}
+}
+
+func (c checker) cluster() {
+	if c.Alone() {
+		return
+	}
+	c.tls("cluster.tls", c.Cluster.TLS)
+	if c.Cluster.Kind != "consul" {
+		return
+	}
+	c.found("cluster.address", document.CheckHostPort(c.Cluster.Address, false))
+	c.found("cluster.prefix", document.CheckName(c.Cluster.Prefix))
+	c.length("cluster.secret", c.Cluster.Secret, minSecret, "a cluster on Consul needs it")
+}
+
+// embedsBus reports whether this is a distributor with a bus of its own.
+func (f *File) embedsBus() bool { return f.Role == cluster.Distributor && f.Bus.Address == "" }
+
+func (c checker) bus() {
+	if c.embedsBus() {
+		c.length("bus.password", c.Bus.Password, minPassword, "the other roles show it to the embedded bus")
+	} else if c.Bus.Address == "" && !c.Alone() {
+		c.report.Mistake("bus.address", "is missing: the role %s reaches the bus there, such as nats://10.0.0.1:7071", c.Role)
+	}
+	for address := range strings.SplitSeq(c.Bus.Address, ",") {
+		if c.Bus.Address == "" {
+			break
+		}
+		u, err := url.Parse(strings.TrimSpace(address))
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.User != nil || u.Path != "" || u.RawQuery != "" {
+			c.report.Mistake("bus.address", "%q is no address of a bus: write nats://host:port (the user and the password have fields of their own)", address)
+			return
+		}
+		c.found("bus.address", document.CheckHostPort(u.Host, false))
+	}
+	c.tls("bus.tls", c.Bus.TLS)
+}
+
+// length reports a secret that is missing or too short.
+func (c checker) length(path string, s document.Secret, least int, why string) {
+	switch {
+	case s.Value() == "" && c.inside(path):
+	case s.Value() == "":
+		c.report.Mistake(path, "is missing: %s, at least %d characters", why, least)
+	case len(s.Value()) < least:
+		c.report.Mistake(path, "is too short: at least %d characters", least)
+	}
+}
+
+// inside reports whether something was found wrong within the secret at path, so that
+// it only seems to be missing.
+func (c checker) inside(path string) bool {
+	return !c.report.Valid(path+".file") || !c.report.Valid(path+".env") || !c.report.Valid(path+".value")
+}
+
+func (c checker) tls(path string, t TLS) {
+	if t.Cert != "" && t.Key == "" {
+		c.report.Mistake(path+".key", "is missing: the certificate in cert needs it")
+	}
+	if t.Key != "" && t.Cert == "" {
+		c.report.Mistake(path+".cert", "is missing: the key in key belongs to one")
+	}
+}
+
+func (c checker) zones() {
+	seen := make(map[string]bool)
+	for i, zone := range c.Router.Zones {
+		at := document.Index("router.zones", i)
+		apex := strings.TrimSuffix(zone.Name, ".")
+		c.found(at+".name", document.CheckHost(apex))
+		if seen[apex] {
+			c.report.Mistake(at+".name", "%s is listed twice", apex)
+		}
+		seen[apex] = true
+		if zone.Hostmaster != "" && !isMail(zone.Hostmaster) {
+			c.report.Mistake(at+".hostmaster", "%q is no mail address", zone.Hostmaster)
+		}
+		for j, server := range zone.Nameservers {
+			c.nameserver(document.Index(at+".nameservers", j), apex, server)
+		}
+	}
+}
+
+func (c checker) nameserver(at, apex string, server Nameserver) {
+	name := strings.TrimSuffix(server.Name, ".")
+	c.found(at+".name", document.CheckHost(name))
+	if len(server.Addrs) == 0 && (name == apex || strings.HasSuffix(name, "."+apex)) {
+		c.report.Mistake(at+".addrs", "is missing: %s lies in the zone, so the zone must say its addresses", name)
+	}
+	for i, addr := range server.Addrs {
+		if net.ParseIP(addr) == nil {
+			c.report.Mistake(document.Index(at+".addrs", i), "%q is no IP address", addr)
+		}
+	}
+}
+
+// isMail recognises local@host.
+func isMail(text string) bool {
+	local, host, ok := strings.Cut(text, "@")
+	return ok && local != "" && !strings.ContainsAny(local, " \t\"") && document.CheckHost(host) == nil
+}

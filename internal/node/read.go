@@ -1,0 +1,90 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"freshet/internal/cluster"
+	"freshet/internal/document"
+)
+
+// Read reads a node file's text: defaults are filled in, variables and secrets are
+// replaced by what they stand for, paths are made relative to the working directory,
+// and everything is valid. The error is document.Errors, with every mistake. file is
+// the name of the text, whose directory relative paths are taken from.
+func Read(file string, text []byte, lookupEnv func(string) (string, bool)) (*File, error) {
+	f := new(File)
+	report := document.Decode(file, text, f, document.Options{Env: lookupEnv})
+	f.check(report)
+	if err := report.Err(); err != nil {
+		return nil, err
+	}
+	f.clean(filepath.Dir(file))
+	return f, nil
+}
+
+// ReadFile reads the node file at path with the process's environment. The error is
+// document.Errors for mistakes in the file, else it wraps that of reading it.
+func ReadFile(path string) (*File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		var pathErr *fs.PathError
+		if errors.As(err, &pathErr) {
+			err = pathErr.Err
+		}
+		return nil, fmt.Errorf("read node file %s: %w", path, err)
+	}
+	return Read(path, text, os.LookupEnv)
+}
+
+// New is a File with every default and nothing else: what a program fills in that
+// writes node files itself.
+func New(role cluster.Role, name string) *File {
+	f := new(File)
+	document.SetDefaults(f)
+	f.Role, f.Name = role, name
+	f.clean("")
+	return f
+}
+
+// clean empties the sections of other roles and resolves relative paths.
+func (f *File) clean(dir string) {
+	if !f.caches() {
+		f.Cache = Cache{}
+	}
+	if f.Role != cluster.Router {
+		f.Router = Router{}
+	}
+	for _, p := range []*string{
+		&f.Data,
+		&f.Cluster.TLS.CA, &f.Cluster.TLS.Cert, &f.Cluster.TLS.Key,
+		&f.Bus.TLS.CA, &f.Bus.TLS.Cert, &f.Bus.TLS.Key,
+	} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+}
+
+// caches reports whether the role has a cache.
+func (f *File) caches() bool { return f.Role == cluster.Edge || f.Role == cluster.Mid }
+
+// Alone reports whether the node needs no cluster and no bus: an edge or a mid with
+// an upstream of its own.
+func (f *File) Alone() bool { return f.caches() && f.Cache.Upstream != "" }
+
+// Text writes the file as YAML that Read reads back. A secret in the clear is not
+// written: use document.SecretFile.
+func (f *File) Text() ([]byte, error) { return document.Encode(f) }
+
+// Schema is the JSON Schema of node files.
+func Schema() ([]byte, error) {
+	return document.Schema(File{}, document.SchemaConfig{
+		Title:     "Freshet node file",
+		ID:        "https://freshet.example/schemas/node.json",
+		Variables: true,
+	})
+}

@@ -1,0 +1,67 @@
+package site
+
+import (
+	"strings"
+
+	"freshet/internal/document"
+)
+
+// Parse reads a site document: defaults are filled in, and everything in it is
+// valid. The error is document.Errors, with every mistake. file names the text in
+// the mistakes. The text is foreign: it draws on no file and no environment.
+func Parse(file string, text []byte) (*Document, error) {
+	doc := new(Document)
+	report := document.Decode(file, text, doc, document.Options{})
+	doc.check(report)
+	if err := report.Err(); err != nil {
+		return nil, err
+	}
+	return doc, nil
+}
+
+// check reports what the tags cannot say.
+func (d *Document) check(report *document.Report) {
+	if err := document.CheckName(d.Site); err != nil {
+		report.Mistake("site", "%v", err)
+	}
+	seen := make(map[string]bool, len(d.Hosts))
+	for i, host := range d.Hosts {
+		at := document.Index("hosts", i)
+		if err := checkHost(host); err != nil {
+			report.Mistake(at, "%v", err)
+		} else if seen[host] {
+			report.Mistake(at, "%s is listed twice", host)
+		}
+		seen[host] = true
+	}
+	if d.Origin.URL != "" {
+		if err := document.CheckBaseURL(d.Origin.URL); err != nil {
+			report.Mistake("origin.url", "%v", err)
+		}
+	}
+	if d.Origin.Host == "" {
+		return
+	}
+	if !report.Has("origin.url") {
+		report.Mistake("origin.host", "is for an origin outside the cluster: origin.url is missing")
+	}
+	if err := checkHostHeader(d.Origin.Host); err != nil {
+		report.Mistake("origin.host", "%v", err)
+	}
+}
+
+// checkHost says what is wrong with a host of a site: a name, *.suffix or *.
+func checkHost(host string) error {
+	if host == "*" {
+		return nil
+	}
+	return document.CheckHost(strings.TrimPrefix(host, "*."))
+}
+
+// checkHostHeader says what is wrong with host or host:port.
+func checkHostHeader(host string) error {
+	if strings.Contains(host, ":") {
+		return document.CheckHostPort(host, false)
+	}
+	return document.CheckHost(host)
+}

@@ -84,7 +84,7 @@ func (f *File) Text() ([]byte, error) { return document.Encode(f) }
 func Schema() ([]byte, error) {
 	return document.Schema(File{}, document.SchemaConfig{
 		Title:     "Freshet node file",
-		ID:        "https://freshet.example/schemas/node.json",
+		ID:        "urn:freshet:schema:node",
 		Variables: true,
 	})
 }

@@ -1,8 +1,10 @@
 package site
 
 import (
+	"fmt"
 	"strings"
 
+	"freshet/internal/cluster"
 	"freshet/internal/document"
 )
 
@@ -64,4 +66,17 @@ func checkHostHeader(host string) error {
 		return document.CheckHostPort(host, false)
 	}
 	return document.CheckHost(host)
+}
+
+// parseStored reads a document of the cluster, which must be of the site under whose
+// name it stands.
+func parseStored(stored cluster.Document) (*Document, error) {
+	doc, err := Parse(stored.Name, stored.Text)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Site != stored.Name {
+		return nil, fmt.Errorf("%s: the text is of site %s", stored.Name, doc.Site)
+	}
+	return doc, nil
 }

@@ -31,6 +31,6 @@ type Cache struct {
 func Schema() ([]byte, error) {
 	return document.Schema(Document{}, document.SchemaConfig{
 		Title: "Freshet site document",
-		ID:    "https://freshet.example/schemas/site.json",
+		ID:    "urn:freshet:schema:site",
 	})
 }

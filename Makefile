@@ -1,0 +1,54 @@
+# Everything needs Go alone; the race detector wants a C compiler beside it.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOLS   := .tools
+
+# Passed on by `make demo` and `make test`: make demo ARGS='--listen-base 1000'.
+ARGS     ?=
+FUZZTIME ?= 10s
+
+# Go turns cgo off where it finds no C compiler, and without cgo there is no race
+# detector.
+RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-long lint tools fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## build and run the whole CDN with a demo site (Ctrl-C ends it)
+	bin/freshet dev $(ARGS)
+
+build: ## build bin/freshet
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/freshet ./cmd/freshet
+
+test: tools ## run all tests (with the race detector where there is a C compiler)
+	@$(if $(RACE),:,echo 'no C compiler: the tests run without the race detector')
+	$(GO) test $(RACE) -timeout 8m $(ARGS) ./...
+
+test-long: tools ## run all tests, the randomised ones for much longer
+	FRESHET_TEST_LONG=1 $(GO) test $(RACE) -timeout 2h -count 1 $(ARGS) ./...
+
+lint: ## check formatting, vet, staticcheck and the rules of the house
+	@unformatted=$$(gofmt -l .) && if [ -n "$$unformatted" ]; then \
+		echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./internal/archtest
+
+tools: ## fetch what the tests run against (a Consul agent) into .tools
+	deploy/consul/get.sh $(TOOLS)
+
+fuzz: ## run every fuzz target for FUZZTIME (10s) each
+	@set -e; \
+	for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u); do \
+		for target in $$($(GO) test -list '^Fuzz' $$dir | grep '^Fuzz'); do \
+			echo "$$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+clean: ## remove what was built
+	rm -rf bin dist

@@ -1,0 +1,136 @@
+package distributor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"freshet/internal/bus"
+	"freshet/internal/cluster"
+	"freshet/internal/command"
+)
+
+// epochKey is where the epochRecord stands in the cluster's store, which outlives
+// the log.
+const epochKey = "log/epoch"
+
+// maxEpoch is the highest epoch that fits above the position in a command.Seq.
+const maxEpoch = 1<<(64-command.EpochShift) - 1
+
+// epochRecord is what the cluster knows about its command logs.
+//
+// It fences, too. Each leader writes the token of its term here before it appends
+// anything, by compare-and-set, and stops when it finds a higher one. A deposed
+// leader that does not know it yet may still add a record where the new leader has
+// added none; that is in order and harmless. As soon as the new leader has appended,
+// the old one's append conflicts (it names the last sequence that it knows), it
+// looks here, and is through.
+type epochRecord struct {
+	Epoch uint32        `json:"epoch"` // the highest epoch ever taken; only grows
+	Token uint64        `json:"token"` // fencing token of the newest term that wrote
+	Log   command.LogID `json:"log"`   // the log that was in use last; 0 before the first
+	// Replaced is set when a log took the place of another by mishap, not by order.
+	Replaced *replacement `json:"replaced,omitempty"`
+}
+
+// replacement is a log that took the place of another.
+type replacement struct {
+	Old command.LogID `json:"old"`
+	New command.LogID `json:"new"`
+	At  time.Time     `json:"at"`
+}
+
+// errDeposed: a later term has begun, this one may not write any more.
+var errDeposed = errors.New("deposed: another distributor leads")
+
+// epochs reads and writes the epochRecord on behalf of one term.
+type epochs struct {
+	kv    cluster.KV
+	bus   bus.Log
+	token uint64
+	now   func() time.Time
+}
+
+// load reads the record with its version. errDeposed if a later term has written it.
+func (e *epochs) load(ctx context.Context) (epochRecord, uint64, error) {
+	var rec epochRecord
+	pair, err := e.kv.Get(ctx, epochKey)
+	if errors.Is(err, cluster.ErrNotFound) {
+		return rec, cluster.Absent, nil
+	}
+	if err != nil {
+		return rec, 0, fmt.Errorf("read the log's epoch: %w", err)
+	}
+	if err := json.Unmarshal(pair.Value, &rec); err != nil {
+		return rec, 0, fmt.Errorf("read the log's epoch: key %s: %w", epochKey, err)
+	}
+	if rec.Token > e.token {
+		return rec, 0, errDeposed
+	}
+	return rec, pair.Version, nil
+}
+
+// save writes the record if it has not changed since load.
+func (e *epochs) save(ctx context.Context, rec epochRecord, version uint64) (uint64, error) {
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return 0, err
+	}
+	version, err = e.kv.Put(ctx, epochKey, value, version)
+	if err != nil {
+		return 0, fmt.Errorf("write the log's epoch: %w", err)
+	}
+	return version, nil
+}
+
+// open returns the head of the command log, makes one in a new epoch if there is
+// none, and keeps the record up to date.
+func (e *epochs) open(ctx context.Context) (bus.Head, error) {
+	rec, version, err := e.load(ctx)
+	if err != nil {
+		return bus.Head{}, err
+	}
+	head, err := e.bus.Head(ctx)
+	if errors.Is(err, bus.ErrNoLog) {
+		rec, version, head, err = e.create(ctx, rec, version)
+	}
+	if err != nil {
+		return bus.Head{}, err
+	}
+	next := rec
+	next.Token = e.token
+	next.Epoch = max(rec.Epoch, head.Last.Epoch())
+	if head.Log != rec.Log {
+		next.Log = head.Log
+		if rec.Log != 0 {
+			next.Replaced = &replacement{Old: rec.Log, New: head.Log, At: e.now().UTC()}
+		}
+	}
+	if next != rec {
+		if _, err := e.save(ctx, next, version); err != nil {
+			return bus.Head{}, err
+		}
+	}
+	return head, nil
+}
+
+// create takes a new epoch, then makes a log in it. The epoch is taken first, so
+// that no two logs ever share one: if the making fails, the epoch is left unused.
+func (e *epochs) create(ctx context.Context, rec epochRecord, version uint64) (epochRecord, uint64, bus.Head, error) {
+	if rec.Epoch >= maxEpoch {
+		return rec, version, bus.Head{}, fmt.Errorf("create the command log: all %d epochs are used up", maxEpoch)
+	}
+	rec.Epoch++
+	rec.Token = e.token
+	version, err := e.save(ctx, rec, version)
+	if err != nil {
+		return rec, version, bus.Head{}, err
+	}
+	head, err := e.bus.Create(ctx, command.FirstOf(rec.Epoch))
+	if errors.Is(err, bus.ErrExists) { // somebody was faster
+		head, err = e.bus.Head(ctx)
+	}
+	return rec, version, head, err
+}

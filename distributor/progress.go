@@ -1,0 +1,164 @@
+package distributor
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"freshet/internal/bus"
+	"freshet/internal/command"
+)
+
+// Bounds of what the tracker keeps.
+const (
+	maxReports = 10_000          // nodes
+	maxWaits   = 10_000          // callers that wait at one time
+	silence    = 5 * time.Second // without a report, after which a node that should send them is silent
+	forget     = time.Hour       // after which a silent node's report may make room for another's
+)
+
+// report is a node's newest progress.
+type report struct {
+	command.Progress
+	received time.Time
+}
+
+// tracker keeps the newest progress of every node, and tells those who wait for it.
+type tracker struct {
+	now   func() time.Time
+	since time.Time // when it began to listen
+	mu    struct {
+		sync.Mutex
+		reports map[string]report
+		waits   map[*wait]struct{}
+	}
+}
+
+// wait is one caller's wait for a set of nodes to reach a clock.
+type wait struct {
+	clock command.Clock
+	start time.Time
+	done  chan struct{} // closed when every live node has applied it
+
+	// Guarded by the tracker's lock.
+	took map[string]time.Duration // from start to the report, of those that have applied it
+	open map[string]bool          // those that have not; true for the live ones
+	live int                      // live ones in open
+}
+
+func newTracker(now func() time.Time) *tracker {
+	t := &tracker{now: now, since: now()}
+	t.mu.reports = make(map[string]report)
+	t.mu.waits = make(map[*wait]struct{})
+	return t
+}
+
+// receive takes a message under bus.SubjectProgress.
+func (t *tracker) receive(subject string, data []byte) error {
+	var p command.Progress
+	if err := json.Unmarshal(data, &p); err != nil {
+		return fmt.Errorf("report of progress on %s: %w", subject, err)
+	}
+	if p.Node == "" || subject != bus.SubjectProgress+"."+p.Node {
+		return fmt.Errorf("report of progress on %s is of node %.64q", subject, p.Node)
+	}
+	p.Alarm = strings.ToValidUTF8(p.Alarm[:min(len(p.Alarm), 500)], "")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.mu.reports[p.Node]; !ok && len(t.mu.reports) >= maxReports && !t.makeRoom() {
+		return fmt.Errorf("report of progress on %s: there are %d nodes already", subject, maxReports)
+	}
+	r := report{p, t.now()}
+	t.mu.reports[p.Node] = r
+	for w := range t.mu.waits {
+		w.see(r)
+	}
+	return nil
+}
+
+// makeRoom forgets a node that has been silent for long. The caller holds the lock.
+func (t *tracker) makeRoom() bool {
+	for name, r := range t.mu.reports {
+		if t.now().Sub(r.received) > forget {
+			delete(t.mu.reports, name)
+			return true
+		}
+	}
+	return false
+}
+
+// see takes note of a report. The caller holds the tracker's lock.
+func (w *wait) see(r report) {
+	live, open := w.open[r.Node]
+	if !open || r.Log != w.clock.Log || r.Applied < w.clock.Seq {
+		return
+	}
+	delete(w.open, r.Node)
+	w.took[r.Node] = max(0, r.received.Sub(w.start))
+	if live {
+		if w.live--; w.live == 0 {
+			close(w.done)
+		}
+	}
+}
+
+// wait begins a wait for nodes (true: live ones, which done waits for) to apply what
+// stands at clock; took counts from start. end must be called.
+func (t *tracker) wait(clock command.Clock, start time.Time, nodes map[string]bool) (*wait, error) {
+	w := &wait{clock: clock, start: start, done: make(chan struct{}), took: make(map[string]time.Duration), open: nodes}
+	for _, live := range nodes {
+		if live {
+			w.live++
+		}
+	}
+	if w.live == 0 {
+		close(w.done)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.mu.waits) >= maxWaits {
+		return nil, fmt.Errorf("%d callers wait for nodes already", maxWaits)
+	}
+	for name := range nodes {
+		if r, ok := t.mu.reports[name]; ok {
+			w.see(r)
+		}
+	}
+	t.mu.waits[w] = struct{}{}
+	return w, nil
+}
+
+// end ends a wait and returns how long each node took that has applied the command.
+func (t *tracker) end(w *wait) map[string]time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.mu.waits, w)
+	return w.took
+}
+
+// reports returns the newest report of every node, by name.
+func (t *tracker) reports() map[string]report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(map[string]report, len(t.mu.reports))
+	for name, r := range t.mu.reports {
+		all[name] = r
+	}
+	return all
+}
+
+// clocks returns what the nodes have applied.
+func (t *tracker) clocks() []command.Clock {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]command.Clock, 0, len(t.mu.reports))
+	for _, r := range t.mu.reports {
+		all = append(all, clockOf(r))
+	}
+	return all
+}
+
+// clockOf is how far a node says that it is.
+func clockOf(r report) command.Clock { return command.Clock{Log: r.Log, Seq: r.Applied} }

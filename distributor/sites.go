@@ -1,0 +1,217 @@
+package distributor
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"freshet/distributor/client"
+	"freshet/internal/cluster"
+	"freshet/internal/site"
+)
+
+// catchUp bounds how long a change of a site waits for this distributor's own
+// snapshot.
+const catchUp = 2 * time.Second
+
+// defaultFile names a document whose file the caller does not name.
+const defaultFile = "document"
+
+// conditions are the precondition fields of a write (RFC 9110 §13.1); a version's
+// entity tag is its number.
+type conditions struct {
+	IfMatch     string `header:"If-Match" maxLength:"30" doc:"The version, in double quotes, that must be there."`
+	IfNoneMatch string `header:"If-None-Match" maxLength:"30" doc:"*: there must be no such site."`
+}
+
+// expect is the version as cluster.Documents expects it.
+func (c conditions) expect() (int, error) {
+	switch {
+	case c.IfMatch == "" && c.IfNoneMatch == "":
+		return cluster.AnyVersion, nil
+	case c.IfMatch == "" && c.IfNoneMatch == "*":
+		return 0, nil
+	case c.IfNoneMatch == "":
+		text, ok := strings.CutPrefix(c.IfMatch, `"`)
+		text, ok2 := strings.CutSuffix(text, `"`)
+		if n, err := strconv.Atoi(text); ok && ok2 && err == nil && n > 0 {
+			return n, nil
+		}
+	}
+	return 0, huma.Error422UnprocessableEntity(`either If-Match with one version, such as "3", or If-None-Match: *`)
+}
+
+type applyInput struct {
+	conditions
+	By      string `header:"Freshet-By" maxLength:"256" doc:"Who stores it, for the history."`
+	File    string `query:"file" maxLength:"500" doc:"What mistakes are said to be in."`
+	Message string `query:"message" maxLength:"1000" doc:"Why, for the history."`
+	RawBody []byte `contentType:"application/yaml"`
+}
+
+type siteOutput struct {
+	ETag string `header:"ETag" doc:"The version in double quotes."`
+	Body client.Site
+}
+
+type sitesOutput struct {
+	Body client.Sites
+}
+
+// applySite validates and stores a document.
+func (d *Distributor) applySite(ctx context.Context, in *applyInput) (*siteOutput, error) {
+	if d.writer.Load() == nil {
+		return nil, d.standby(ctx)
+	}
+	expect, err := in.expect()
+	if err != nil {
+		return nil, err
+	}
+	file := in.File
+	if file == "" {
+		file = defaultFile
+	}
+	doc, err := site.Parse(file, in.RawBody)
+	if err != nil {
+		return nil, answer(err)
+	}
+	d.siteTurn.Lock()
+	defer d.siteTurn.Unlock()
+	if err := d.conflicts(ctx, doc); err != nil {
+		return nil, answer(err)
+	}
+	// The body's memory goes back to a pool after this request.
+	stored, err := d.docs.Put(ctx, doc.Site, bytes.Clone(in.RawBody), in.By, in.Message, expect)
+	if err != nil {
+		return nil, answer(err)
+	}
+	d.log.Info("site stored", "site", doc.Site, "version", stored.Version, "by", in.By)
+	d.catchUp(ctx, doc.Site, doc)
+	return newSiteOutput(stored), nil
+}
+
+// conflicts holds a new document against all other sites.
+func (d *Distributor) conflicts(ctx context.Context, doc *site.Document) error {
+	all, err := d.docs.All(ctx, 0)
+	if err != nil {
+		return err
+	}
+	var details []error
+	for _, stored := range all.List {
+		other, err := site.Parse(stored.Name, stored.Text)
+		if err != nil || other.Site == doc.Site {
+			continue // what does not parse is not served either
+		}
+		if err := site.Conflicts([]*site.Document{doc, other}); err != nil {
+			for _, line := range strings.Split(err.Error(), "\n") {
+				details = append(details, &huma.ErrorDetail{Message: line})
+			}
+		}
+	}
+	if len(details) > 0 {
+		return huma.Error409Conflict(fmt.Sprintf("site %s claims hosts of other sites; take them out of one or the other", doc.Site), details...)
+	}
+	return nil
+}
+
+// catchUp waits for this distributor to see a change that it made (nil: a deletion),
+// so that the caller's next request meets it.
+func (d *Distributor) catchUp(ctx context.Context, name string, doc *site.Document) {
+	ctx, cancel := context.WithTimeout(ctx, catchUp)
+	defer cancel()
+	d.sites.await(ctx, name, doc)
+}
+
+type deleteInput struct {
+	conditions
+	Name string `path:"name" maxLength:"63"`
+	By   string `header:"Freshet-By" maxLength:"256" doc:"Who deletes it."`
+}
+
+// deleteSite takes a site out of service. Its history stays.
+func (d *Distributor) deleteSite(ctx context.Context, in *deleteInput) (*struct{}, error) {
+	if d.writer.Load() == nil {
+		return nil, d.standby(ctx)
+	}
+	expect, err := in.expect()
+	if err != nil {
+		return nil, err
+	}
+	d.siteTurn.Lock()
+	defer d.siteTurn.Unlock()
+	if err := d.docs.Delete(ctx, in.Name, expect); err != nil {
+		return nil, answer(err)
+	}
+	d.log.Info("site deleted", "site", in.Name, "by", in.By)
+	d.catchUp(ctx, in.Name, nil)
+	return nil, nil
+}
+
+// listSites lists the newest version of every site.
+func (d *Distributor) listSites(ctx context.Context, _ *struct{}) (*sitesOutput, error) {
+	all, err := d.docs.All(ctx, 0)
+	if err != nil {
+		return nil, answer(err)
+	}
+	return newSitesOutput(all.List), nil
+}
+
+type getSiteInput struct {
+	Name    string `path:"name" maxLength:"63"`
+	Version int    `query:"version" minimum:"1" doc:"An older version; the newest without it."`
+}
+
+func (d *Distributor) getSite(ctx context.Context, in *getSiteInput) (*siteOutput, error) {
+	var doc cluster.Document
+	var err error
+	if in.Version == 0 {
+		doc, err = d.docs.Get(ctx, in.Name)
+	} else {
+		doc, err = d.docs.GetVersion(ctx, in.Name, in.Version)
+	}
+	if err != nil {
+		return nil, answer(err)
+	}
+	return newSiteOutput(doc), nil
+}
+
+type historyInput struct {
+	Name string `path:"name" maxLength:"63"`
+}
+
+func (d *Distributor) siteHistory(ctx context.Context, in *historyInput) (*sitesOutput, error) {
+	docs, err := d.docs.History(ctx, in.Name)
+	if err != nil {
+		return nil, answer(err)
+	}
+	return newSitesOutput(docs), nil
+}
+
+func newSiteOutput(doc cluster.Document) *siteOutput {
+	s := siteOf(doc)
+	s.Text = string(doc.Text)
+	return &siteOutput{ETag: fmt.Sprintf("%q", strconv.Itoa(doc.Version)), Body: s}
+}
+
+func newSitesOutput(docs []cluster.Document) *sitesOutput {
+	out := &sitesOutput{Body: client.Sites{Sites: make([]client.Site, len(docs))}}
+	for i, doc := range docs {
+		out.Body.Sites[i] = siteOf(doc)
+	}
+	return out
+}
+
+// siteOf describes a stored document, without its text.
+func siteOf(doc cluster.Document) client.Site {
+	s := client.Site{Name: doc.Name, Version: doc.Version, Author: doc.Author, Message: doc.Message, At: doc.At}
+	// A document that an older version of this program wrote may not parse any more.
+	if parsed, err := site.Parse(doc.Name, doc.Text); err == nil {
+		s.Hosts, s.Origin = parsed.Hosts, parsed.Origin.URL
+	}
+	return s
+}

@@ -105,14 +105,15 @@ func widen(data []byte) Command {
 		c.At = at.UTC()
 	}
 	var scopes []struct {
-		Site string `json:"site"`
+		Kind ScopeKind `json:"kind"`
+		Site string    `json:"site"`
 	}
 	if json.Unmarshal(fields["scopes"], &scopes) != nil || len(scopes) == 0 {
 		return c
 	}
 	var sites []Scope
 	for _, s := range scopes {
-		if !validSite(s.Site) {
+		if s.Kind == ScopeAll || !validSite(s.Site) {
 			return c
 		}
 		scope := Scope{Kind: ScopeSite, Site: s.Site}

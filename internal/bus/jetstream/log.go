@@ -1,0 +1,177 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"freshet/internal/bus"
+	"freshet/internal/command"
+)
+
+// Names on the server.
+const (
+	streamPrefix = "FRESHET-"
+	logSubject   = "freshet.log"
+	headerRoom   = 1 << 10 // bytes of headers beside a record, within the stream's message size
+)
+
+// codeSubjectsOverlap is the server's error for a second stream on a subject; the
+// client library has no name for it.
+const codeSubjectsOverlap = 10065
+
+func streamName(id command.LogID) string { return streamPrefix + id.String() }
+
+// logID reads a log's id out of its stream's name.
+func logID(stream string) (command.LogID, error) {
+	hex, ok := strings.CutPrefix(stream, streamPrefix)
+	id, err := strconv.ParseUint(hex, 16, 64)
+	if !ok || err != nil || id == 0 {
+		return 0, fmt.Errorf("stream %q on %s is not a command log", stream, logSubject)
+	}
+	return command.LogID(id), nil
+}
+
+// Create makes an empty log; see bus.Log.
+func (b *Bus) Create(ctx context.Context, first command.Seq) (bus.Head, error) {
+	if err := b.Connected(); err != nil {
+		return bus.Head{}, fmt.Errorf("create command log: %w", err)
+	}
+	if first == 0 {
+		return bus.Head{}, errors.New("create command log: the first sequence cannot be 0")
+	}
+	name := streamName(command.NewLogID())
+	stream, err := b.js.CreateStream(ctx, jetstream.StreamConfig{
+		Name:       name,
+		Subjects:   []string{logSubject},
+		Storage:    jetstream.FileStorage,
+		Replicas:   b.cfg.Replicas,
+		FirstSeq:   uint64(first),
+		Retention:  jetstream.LimitsPolicy,
+		Discard:    jetstream.DiscardOld, // a full log that refused purges would be worse
+		MaxAge:     b.cfg.MaxAge,
+		MaxBytes:   b.cfg.MaxBytes,
+		MaxMsgSize: command.MaxRecord + headerRoom,
+		DenyDelete: true,
+		DenyPurge:  true,
+		// Replicas must not answer reads: they may be behind the leader.
+		AllowDirect: false,
+	})
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && (api.ErrorCode == codeSubjectsOverlap || api.ErrorCode == jetstream.JSErrCodeStreamNameInUse):
+		return bus.Head{}, fmt.Errorf("create command log: %w", bus.ErrExists)
+	case err != nil:
+		return bus.Head{}, fmt.Errorf("create command log: %w", err)
+	}
+	b.remember(name)
+	return headOf(stream.CachedInfo())
+}
+
+// Head describes the log; see bus.Log.
+//
+// It is linearizable because the stream's leader itself answers for the stream's
+// state, and the leader acknowledges an append only after it has become part of that
+// state. (Direct gets, which any replica answers, are not allowed on this stream.)
+// Where the log is replicated, a leader that has been cut off from the others may
+// answer for the seconds until it steps down. It then cannot acknowledge anything
+// that is newer, so that it tells no more than that its clients are cut off too: they
+// find what they missed, in order, when they are connected again.
+func (b *Bus) Head(ctx context.Context) (bus.Head, error) {
+	stream, err := b.lookUp(ctx)
+	if err != nil {
+		return bus.Head{}, fmt.Errorf("head of command log: %w", err)
+	}
+	return headOf(stream.CachedInfo())
+}
+
+// Append adds a record; see bus.Log.
+func (b *Bus) Append(ctx context.Context, data []byte, after command.Seq) (command.Seq, error) {
+	if err := b.Connected(); err != nil {
+		return 0, fmt.Errorf("append to command log: %w", err)
+	}
+	if len(data) > command.MaxRecord {
+		return 0, fmt.Errorf("append to command log: %d bytes, at most %d fit", len(data), command.MaxRecord)
+	}
+	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: logSubject, Data: data},
+		jetstream.WithExpectLastSequence(uint64(after)))
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return command.Seq(ack.Sequence), nil
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
+		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
+		return 0, fmt.Errorf("append to command log after %s: %s: %w", after, api.Description, bus.ErrConflict)
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		// Nobody listens on the subject: there is no log, or its leader is away.
+		if _, lookErr := b.lookUp(ctx); lookErr != nil {
+			err = lookErr
+		}
+	}
+	return 0, fmt.Errorf("append to command log: %w", b.explain(err))
+}
+
+// lookUp finds the log's stream with its state of now.
+func (b *Bus) lookUp(ctx context.Context) (jetstream.Stream, error) {
+	if err := b.Connected(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	name := b.mu.stream
+	b.mu.Unlock()
+	if name != "" {
+		stream, err := b.js.Stream(ctx, name)
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return stream, b.explain(err)
+		}
+		b.remember("")
+	}
+	name, err := b.js.StreamNameBySubject(ctx, logSubject)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, bus.ErrNoLog
+	}
+	if err != nil {
+		return nil, b.explain(err)
+	}
+	stream, err := b.js.Stream(ctx, name)
+	if err != nil {
+		return nil, b.explain(err)
+	}
+	b.remember(name)
+	return stream, nil
+}
+
+func (b *Bus) remember(stream string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.stream = stream
+}
+
+// explain puts a lost or closed connection in the place of what the library says
+// because of it.
+func (b *Bus) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if away := b.Connected(); away != nil {
+		return fmt.Errorf("%w: %w", away, err)
+	}
+	return err
+}
+
+func headOf(info *jetstream.StreamInfo) (bus.Head, error) {
+	id, err := logID(info.Config.Name)
+	if err != nil {
+		return bus.Head{}, fmt.Errorf("head of command log: %w", err)
+	}
+	return bus.Head{
+		Log:   id,
+		First: command.Seq(info.State.FirstSeq),
+		Last:  command.Seq(info.State.LastSeq),
+	}, nil
+}

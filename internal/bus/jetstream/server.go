@@ -1,0 +1,183 @@
+package jetstream
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+// Limits of the embedded server.
+const (
+	maxPayload     = 1 << 20  // bytes of one message: a record with its headers fits
+	maxConnections = 4096     // 1,000 nodes, several times over, while they reconnect
+	maxStore       = 64 << 30 // bytes of JetStream on disk; the log's own limit is MaxBytes
+	readyTimeout   = 10 * time.Second
+)
+
+// ServerConfig is what an embedded server needs; all of it but Listen.
+type ServerConfig struct {
+	Listen   string // host:port; port 0 picks a free one. Default 127.0.0.1:7071
+	Dir      string // the log is kept here; made if it is not there
+	User     string
+	Password string
+}
+
+// Server is a NATS server with JetStream in this process. It keeps the log in its
+// directory with every append synced to the disk.
+type Server struct {
+	cfg  ServerConfig
+	nats *natsserver.Server
+}
+
+// Start runs an embedded server; it is ready when Start returns. The caller ends it
+// with Shutdown.
+func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:7071"
+	}
+	host, port, err := splitListen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Dir == "" || cfg.User == "" || cfg.Password == "" {
+		return nil, errors.New("start bus server: a directory, a user and a password are needed")
+	}
+	// The server's own error for a port in use comes late and reads badly.
+	probe, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
+	}
+	if err := probe.Close(); err != nil {
+		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
+	}
+	srv, err := natsserver.NewServer(&natsserver.Options{
+		Host:                       host,
+		Port:                       port,
+		NoSigs:                     true,
+		MaxConn:                    maxConnections,
+		MaxPayload:                 maxPayload,
+		MaxSubs:                    1024,
+		JetStream:                  true,
+		StoreDir:                   cfg.Dir,
+		JetStreamMaxMemory:         64 << 20,
+		JetStreamMaxStore:          maxStore,
+		SyncAlways:                 true,
+		DisableJetStreamBanner:     true,
+		CustomClientAuthentication: credentials{cfg.User, cfg.Password},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
+	}
+	l := &serverLog{log: log}
+	srv.SetLoggerV2(l, false, false, false)
+	srv.Start()
+	ready := srv.ReadyForConnections(readyTimeout)
+	s := &Server{cfg: cfg, nats: srv}
+	if fatal := l.fatal.Load(); fatal != nil || !ready {
+		s.Shutdown()
+		if fatal == nil {
+			return nil, fmt.Errorf("start bus server on %s: not ready after %s", cfg.Listen, readyTimeout)
+		}
+		return nil, fmt.Errorf("start bus server on %s in %s: %s", cfg.Listen, cfg.Dir, *fatal)
+	}
+	log.Info("bus server started", "listen", s.Addr(), "dir", cfg.Dir)
+	return s, nil
+}
+
+// splitListen takes host:port apart; the server wants -1 for a free port.
+func splitListen(listen string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(listen)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, fmt.Errorf("start bus server on %q: host:port is needed", listen)
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	if port == 0 {
+		port = -1
+	}
+	return host, port, nil
+}
+
+// Addr is the host:port on which the server listens.
+func (s *Server) Addr() string { return s.nats.Addr().String() }
+
+// URL is the address for Config.Address.
+func (s *Server) URL() string { return "nats://" + s.Addr() }
+
+// Connect is a bus to this server within the process, without a socket. cfg needs
+// neither address nor credentials.
+func (s *Server) Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
+	cfg.Address, cfg.User, cfg.Password, cfg.TLS = s.URL(), s.cfg.User, s.cfg.Password, TLS{}
+	cfg.server = s.nats
+	return Connect(ctx, cfg, log)
+}
+
+// Shutdown ends the server and waits until everything is written and closed. Buses
+// that are still connected go on trying to reach it.
+func (s *Server) Shutdown() {
+	s.nats.Shutdown()
+	s.nats.WaitForShutdown()
+}
+
+// credentials lets one user in.
+type credentials struct{ user, password string }
+
+// Check is asked by the server about each connection.
+func (c credentials) Check(conn natsserver.ClientAuthentication) bool {
+	opts := conn.GetOpts()
+	user := subtle.ConstantTimeCompare([]byte(opts.Username), []byte(c.user))
+	password := subtle.ConstantTimeCompare([]byte(opts.Password), []byte(c.password))
+	if user&password != 1 {
+		return false
+	}
+	// Whoever can append can purge everything, but nobody can unwrite the log.
+	conn.RegisterUser(&natsserver.User{
+		Username: c.user,
+		Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{
+			"$JS.API.STREAM.DELETE.>",
+			"$JS.API.STREAM.PURGE.>",
+			"$JS.API.STREAM.MSG.DELETE.>",
+			"$JS.API.STREAM.RESTORE.>",
+			"$JS.API.STREAM.UPDATE.>",
+		}}},
+	})
+	return true
+}
+
+// serverLog passes the server's log on. The server is chatty: what it calls a notice
+// is for debugging here.
+type serverLog struct {
+	log   *slog.Logger
+	fatal atomic.Pointer[string] // what the server would have ended the process for
+}
+
+func (l *serverLog) write(level slog.Level, format string, v []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "bus server reported", "text", strings.TrimSpace(fmt.Sprintf(format, v...)))
+	}
+}
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.fatal.CompareAndSwap(nil, &text)
+	l.write(slog.LevelError, format, v)
+}
+
+func (l *serverLog) Errorf(format string, v ...any)  { l.write(slog.LevelError, format, v) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.write(slog.LevelWarn, format, v) }
+func (l *serverLog) Noticef(format string, v ...any) { l.write(slog.LevelDebug, format, v) }
+func (l *serverLog) Debugf(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }
+func (l *serverLog) Tracef(format string, v ...any)  { l.write(slog.LevelDebug, format, v) }

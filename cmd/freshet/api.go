@@ -104,12 +104,30 @@ func answerFailure(e *client.Error) error {
 		return fail(exitDenied, "not authorised: %w\nset --token-file, FRESHET_TOKEN_FILE or FRESHET_TOKEN", e)
 	case http.StatusNotFound:
 		return fail(exitNotFound, "%w", e)
-	case http.StatusUnprocessableEntity:
+	case http.StatusUnprocessableEntity, http.StatusConflict:
 		return fail(exitInvalid, "%w", e)
 	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
 		return fail(exitTimeout, "%w", e)
 	}
 	return fail(exitError, "%w", e)
+}
+
+// withAPI asks the API once and prints the answer: as it is with --json, else as a
+// table.
+func withAPI(cmd *cobra.Command, ask func(*client.Client) (any, [][]string, error)) error {
+	c, err := apiClient(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	v, rows, err := ask(c)
+	if err != nil {
+		return apiFailure(c, err)
+	}
+	if wantsJSON(cmd) {
+		return printJSON(cmd, v)
+	}
+	return printTable(cmd, rows)
 }
 
 // wantsJSON reports whether --json is set.

@@ -67,19 +67,20 @@ func CheckHostPort(address string, anyHost bool) error {
 	return CheckHost(host)
 }
 
-// CheckBaseURL says what is wrong with http(s)://host[:port].
+// CheckBaseURL says what is wrong with http(s)://host[:port]. It does not repeat a
+// URL that may have a password in it.
 func CheckBaseURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s is no URL", quote(text))
+		return errors.New("this is no URL: write http://host or https://host, and the port if need be")
+	case u.User != nil || strings.Contains(u.Opaque, "@"):
+		return errors.New("the URL must have no user name or password")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("%s must begin with http:// or https://", quote(text))
 	case u.Host == "":
 		return fmt.Errorf("%s has no host", quote(text))
-	case u.User != nil:
-		return errors.New("the URL must have no user name or password")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+	case u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(text, "#"):
 		return fmt.Errorf("%s must end after the host and port: no path, query or fragment", quote(text))
 	}
 	if u.Port() != "" || strings.HasSuffix(u.Host, ":") {

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -31,7 +32,8 @@ func expand(text string, env func(string) (string, bool)) (string, error) {
 		inner, rest, closed := strings.Cut(after, "}")
 		m := variableForm.FindStringSubmatch(inner)
 		if !closed || m == nil {
-			return "", fmt.Errorf("%s is no variable: write ${NAME} or ${NAME:-default}, and $${ for ${ itself", quote("${"+inner))
+			// What stands there is not repeated: it may be part of a secret.
+			return "", errors.New("what follows ${ is no variable: write ${NAME} or ${NAME:-default}, and $${ for ${ itself")
 		}
 		value, set := env(m[1])
 		if value == "" && m[2] != "" {

@@ -10,10 +10,9 @@ import (
 // decoder walks the struct and the YAML tree together. How deep it goes is bounded
 // by the struct: what has no field is not looked into.
 type decoder struct {
-	report   *Report
-	opts     Options
-	dir      string // of the document
-	readFile func(string) ([]byte, error)
+	report *Report
+	opts   Options
+	dir    string // of the document
 }
 
 func (d *decoder) root(n *yaml.Node, v reflect.Value) {

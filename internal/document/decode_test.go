@@ -26,7 +26,7 @@ type sample struct {
 	Inner  inner    `yaml:"inner" doc:"More."`
 	Items  []inner  `yaml:"items" doc:"Even more."`
 	hidden string   //nolint:unused // fields without a tag are no part of the document
-	Other  string   // nor is this one
+	Other  string   `yaml:"-"` // nor is this one
 }
 
 type inner struct {

@@ -53,7 +53,7 @@ func (d *decoder) secret(path string, n *yaml.Node, v reflect.Value) {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(d.dir, name)
 		}
-		content, err := d.readFile(name)
+		content, err := readAtMost(name, MaxSecret)
 		var pathErr *fs.PathError
 		switch {
 		case errors.As(err, &pathErr):

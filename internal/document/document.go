@@ -7,7 +7,7 @@
 // strings, bools, ints, Duration, Size, Secret, structs, and slices of these;
 // their tags say what Go types cannot:
 //
-//	yaml:"name"        the key; without it the field is not part of the document
+//	yaml:"name"        the key; "-" where the field is not part of the document
 //	doc:"…"            what it is, for the schema
 //	required:"true"    must be there, and not empty
 //	enum:"a,b"         the strings allowed
@@ -19,6 +19,7 @@
 package document
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,9 +54,23 @@ func Decode(file string, text []byte, into any, opts Options) *Report {
 	if root == nil {
 		return r
 	}
-	d := decoder{report: r, opts: opts, dir: filepath.Dir(file), readFile: os.ReadFile}
+	d := decoder{report: r, opts: opts, dir: filepath.Dir(file)}
 	d.root(root, v)
 	return r
+}
+
+// ReadFile reads a file that is to be decoded: all of it, or as much as shows that it
+// is too large.
+func ReadFile(path string) ([]byte, error) { return readAtMost(path, MaxText) }
+
+// readAtMost reads limit bytes of a file and one more if there are more.
+func readAtMost(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit+1))
 }
 
 // SetDefaults gives the fields of the struct that into points to their defaults.

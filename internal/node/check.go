@@ -122,18 +122,23 @@ func (c checker) bus() {
 	} else if c.Bus.Address == "" && !c.Alone() {
 		c.report.Mistake("bus.address", "is missing: the role %s reaches the bus there, such as nats://10.0.0.1:7071", c.Role)
 	}
+	if c.Bus.Address != "" {
+		c.busAddresses()
+	}
+	c.tls("bus.tls", c.Bus.TLS)
+}
+
+// busAddresses checks without repeating the text, in which a password may stand.
+func (c checker) busAddresses() {
 	for address := range strings.SplitSeq(c.Bus.Address, ",") {
-		if c.Bus.Address == "" {
-			break
-		}
-		u, err := url.Parse(strings.TrimSpace(address))
-		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.User != nil || u.Path != "" || u.RawQuery != "" {
-			c.report.Mistake("bus.address", "%q is no address of a bus: write nats://host:port (the user and the password have fields of their own)", address)
+		u, err := url.Parse(address)
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.User != nil || u.Opaque != "" ||
+			u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+			c.report.Mistake("bus.address", "this is no list of buses: write nats://host:port, several separated by commas; the user and the password have fields of their own")
 			return
 		}
 		c.found("bus.address", document.CheckHostPort(u.Host, false))
 	}
-	c.tls("bus.tls", c.Bus.TLS)
 }
 
 // length reports a secret that is missing or too short.

@@ -29,7 +29,7 @@ func Read(file string, text []byte, lookupEnv func(string) (string, bool)) (*Fil
 // ReadFile reads the node file at path with the process's environment. The error is
 // document.Errors for mistakes in the file, else it wraps that of reading it.
 func ReadFile(path string) (*File, error) {
-	text, err := os.ReadFile(path)
+	text, err := document.ReadFile(path)
 	if err != nil {
 		var pathErr *fs.PathError
 		if errors.As(err, &pathErr) {

@@ -14,6 +14,9 @@ import (
 func Parse(file string, text []byte) (*Document, error) {
 	doc := new(Document)
 	report := document.Decode(file, text, doc, document.Options{})
+	if len(text) > cluster.MaxText {
+		report.Mistake("", "a site document may have %d bytes at most", cluster.MaxText)
+	}
 	doc.check(report)
 	if err := report.Err(); err != nil {
 		return nil, err

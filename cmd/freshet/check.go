@@ -88,7 +88,7 @@ type checkResult struct {
 
 func checkFile(file, kind string) checkResult {
 	r := checkResult{File: file, Kind: kind}
-	text, err := readDocument(file)
+	text, err := document.ReadFile(file)
 	if err == nil && kind == "" {
 		r.Kind, err = detectKind(file, text)
 	}
@@ -105,16 +105,6 @@ func checkFile(file, kind string) checkResult {
 		r.err, r.Error = err, err.Error()
 	}
 	return r
-}
-
-// readDocument reads a file, or as much of it as shows that it is too large.
-func readDocument(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, document.MaxText+1))
 }
 
 // detectKind tells what a document is by its keys. The error is document.Errors.

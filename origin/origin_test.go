@@ -53,7 +53,7 @@ func TestObjectLife(t *testing.T) {
 	o.do("DELETE", "", "/v1/sites/demo/objects/a/index.html", "").want(t, 204)
 	o.do("DELETE", "", "/v1/sites/demo/objects/a/index.html", "").want(t, 404)
 	gone := o.do("GET", "demo.test", "/a/index.html", "").want(t, 404)
-	if gone.Header.Get("Cache-Control") != cacheMissing {
+	if gone.Header.Get("Cache-Control") != cacheShort {
 		t.Errorf("a missing object has Cache-Control %q", gone.Header.Get("Cache-Control"))
 	}
 }

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// cacheMissing is short: what is missing now may be pushed in a moment.
-	cacheMissing = "public, max-age=10"
+	// cacheShort is for what is not there: it may be pushed in a moment.
+	cacheShort = "public, max-age=10"
 	// maxRanges is how many ranges one request may ask for; with more it gets the whole.
 	maxRanges = 16
 	indexName = "index.html"
@@ -25,11 +25,12 @@ func (h *handler) serveSite(a *answer, r *http.Request, doc *site.Document) {
 		h.notAllowed(a, r, "GET, HEAD")
 		return
 	}
-	escaped := r.URL.EscapedPath()
+	escaped := escapedPath(r)
+	index := ""
 	if strings.HasSuffix(escaped, "/") {
-		escaped += indexName
+		index = indexName
 	}
-	path, err := object.ParsePath(escaped)
+	path, err := object.ParsePath(escaped + index)
 	if err != nil {
 		missing(a) // nothing can ever stand there
 		return
@@ -44,7 +45,35 @@ func (h *handler) serveSite(a *answer, r *http.Request, doc *site.Document) {
 		return
 	}
 	defer content.Close()
+	if spelling := strings.TrimSuffix(object.EscapePath(path), index); spelling != escaped {
+		respell(a, r, spelling)
+		return
+	}
 	h.send(a, r, info, info.CacheControl(), content)
+}
+
+// escapedPath is the path of a request as the client has spelled it. net/http takes
+// spellings that no URL should have, and shows them mended.
+func escapedPath(r *http.Request) string {
+	if strings.HasPrefix(r.RequestURI, "/") {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		return path
+	}
+	return r.URL.EscapedPath()
+}
+
+// respell sends clients from another spelling of a URL ("/%61") to the one under
+// which the object is served ("/a"). Caches take each spelling for another URL, so
+// that a purge of the one would leave copies under the others.
+func respell(a *answer, r *http.Request, spelling string) {
+	if r.URL.RawQuery != "" {
+		spelling += "?" + r.URL.RawQuery
+	}
+	h := a.Header()
+	h.Set("Location", spelling)
+	h.Set("Cache-Control", cacheShort)
+	h.Set("Content-Length", "0")
+	a.WriteHeader(http.StatusMovedPermanently)
 }
 
 // send answers with an object, or the part of it that is asked for, or with 304.
@@ -68,7 +97,7 @@ func (h *handler) send(a *answer, r *http.Request, info object.Info, cacheContro
 func missing(a *answer) {
 	const body = "not found\n"
 	h := a.Header()
-	h.Set("Cache-Control", cacheMissing)
+	h.Set("Cache-Control", cacheShort)
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Length", formatInt(int64(len(body))))
 	a.WriteHeader(http.StatusNotFound)

@@ -68,7 +68,27 @@ func ParsePath(escaped string) (string, error) {
 	return path, nil
 }
 
-// EscapePath is the path as it stands in a URL. ParsePath is its inverse.
+// EscapePath is the path as it stands in a URL, in the one spelling under which
+// objects are served: only what RFC 3986 does not allow in a segment is encoded, in
+// upper-case digits. ParsePath is its inverse.
 func EscapePath(path string) string {
-	return (&url.URL{Path: path}).EscapedPath()
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for _, c := range []byte(path) {
+		if plain[c] {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
 }
+
+// plain are the bytes of a path that stand for themselves: pchar of RFC 3986 §3.3,
+// and the slash.
+var plain = func() (set [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/") {
+		set[c] = true
+	}
+	return set
+}()

@@ -2,6 +2,7 @@ package object
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,24 @@ func TestParsePath(t *testing.T) {
 				t.Fatalf("ParsePath(%q) = %q, %v; want ErrPath", escaped, path, err)
 			}
 		})
+	}
+}
+
+func TestEscapePath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/a/b-c_d.e~f":         "/a/b-c_d.e~f",
+		"/!$&'()*+,;=:@":       "/!$&'()*+,;=:@",
+		"/a b%20?#[]^|\"<>`{}": "/a%20b%2520%3F%23%5B%5D%5E%7C%22%3C%3E%60%7B%7D",
+		"/über/日本":             "/%C3%BCber/%E6%97%A5%E6%9C%AC",
+	} {
+		got := EscapePath(path)
+		if got != want {
+			t.Errorf("EscapePath(%q) = %q, want %q", path, got, want)
+		}
+		u := url.URL{Path: path, RawPath: got}
+		if u.EscapedPath() != got {
+			t.Errorf("net/url spells %q as %q", got, u.EscapedPath())
+		}
 	}
 }
 

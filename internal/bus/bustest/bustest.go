@@ -17,19 +17,22 @@ const patience = 30 * time.Second
 type Form struct {
 	Bus  bus.Bus
 	Peer bus.Bus // another way to the same log; the same Bus where there is only one
-	// Lose takes the log away, as the loss of a server's disk would.
+	// Lose takes the log away, as the loss of a server's disk would (for RunLoss).
 	Lose func()
-	// Restart ends the server and starts it again on what it has kept. Nil for a form
-	// that keeps nothing.
+	// Restart ends the server and starts it again on what it has kept (for RunRestart).
 	Restart func()
 }
 
-// Run runs the suite. open makes a form anew for each test, and has t clean it up.
+// test is one case of the suite.
+type test struct {
+	name string
+	run  func(*testing.T, Form)
+}
+
+// Run runs what every form passes. open makes a form anew for each case, and has t
+// clean it up.
 func Run(t *testing.T, open func(t *testing.T) Form) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, Form)
-	}{
+	runAll(t, open, []test{
 		{"no log", testNoLog},
 		{"create", testCreate},
 		{"first sequence of an epoch", testFirstSequence},
@@ -42,16 +45,32 @@ func Run(t *testing.T, open func(t *testing.T) Form) {
 		{"a waiting reader is woken", testReadWaits},
 		{"a waiting reader ends", testReadEnds},
 		{"a truncated log shows the gap", testTruncated},
-		{"a lost log is noticed", testLost},
-		{"a replaced log is noticed", testReplaced},
-		{"a restart keeps the log", testRestart},
-		{"a restart keeps an empty log", testRestartEmpty},
 		{"subjects", testSubjects},
 		{"refused subjects", testRefusedSubjects},
 		{"one call at a time, in order", testOneCall},
 		{"cancel waits for a running call", testCancelWaits},
 		{"closed", testClosed},
-	} {
+	})
+}
+
+// RunLoss runs what a form passes whose log can be lost while it is connected.
+func RunLoss(t *testing.T, open func(t *testing.T) Form) {
+	runAll(t, open, []test{
+		{"a lost log is noticed", testLost},
+		{"a replaced log is noticed", testReplaced},
+	})
+}
+
+// RunRestart runs what a form passes whose server can restart while it is connected.
+func RunRestart(t *testing.T, open func(t *testing.T) Form) {
+	runAll(t, open, []test{
+		{"a restart keeps the log", testRestart},
+		{"a restart keeps an empty log", testRestartEmpty},
+	})
+}
+
+func runAll(t *testing.T, open func(t *testing.T) Form, tests []test) {
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
 }

@@ -65,9 +65,6 @@ func testReplaced(t *testing.T, f Form) {
 }
 
 func testRestart(t *testing.T, f Form) {
-	if f.Restart == nil {
-		t.Skip("this form keeps nothing over a restart, by its contract")
-	}
 	made := create(t, f.Bus, command.FirstOf(2))
 	for _, data := range []string{"a", "b", "c"} {
 		appendTo(t, f.Bus, data)
@@ -90,9 +87,6 @@ func testRestart(t *testing.T, f Form) {
 // testRestartEmpty: a log that has no records must not forget where it begins, or
 // sequences would be given out twice.
 func testRestartEmpty(t *testing.T, f Form) {
-	if f.Restart == nil {
-		t.Skip("this form keeps nothing over a restart, by its contract")
-	}
 	made := create(t, f.Bus, command.FirstOf(5))
 	f.Restart()
 	waitConnected(t, f)

@@ -80,17 +80,28 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	l := &serverLog{log: log}
 	srv.SetLoggerV2(l, false, false, false)
 	srv.Start()
-	ready := srv.ReadyForConnections(readyTimeout)
 	s := &Server{cfg: cfg, nats: srv}
-	if fatal := l.fatal.Load(); fatal != nil || !ready {
+	if err := s.waitReady(l); err != nil {
 		s.Shutdown()
-		if fatal == nil {
-			return nil, fmt.Errorf("start bus server on %s: not ready after %s", cfg.Listen, readyTimeout)
-		}
-		return nil, fmt.Errorf("start bus server on %s in %s: %s", cfg.Listen, cfg.Dir, *fatal)
+		return nil, fmt.Errorf("start bus server on %s in %s: %w", cfg.Listen, cfg.Dir, err)
 	}
 	log.Info("bus server started", "listen", s.Addr(), "dir", cfg.Dir)
 	return s, nil
+}
+
+// waitReady waits for the server to accept connections, or to give up.
+func (s *Server) waitReady(l *serverLog) error {
+	for deadline := time.Now().Add(readyTimeout); ; {
+		ready := s.nats.ReadyForConnections(100 * time.Millisecond)
+		switch fatal := l.fatal.Load(); {
+		case fatal != nil:
+			return errors.New(*fatal)
+		case ready:
+			return nil
+		case time.Now().After(deadline):
+			return fmt.Errorf("not ready after %s", readyTimeout)
+		}
+	}
 }
 
 // splitListen takes host:port apart; the server wants -1 for a free port.

@@ -11,10 +11,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestSuite(t *testing.T) {
-	bustest.Run(t, func(t *testing.T) bustest.Form {
-		b := memory.New()
-		t.Cleanup(b.Close)
-		return bustest.Form{Bus: b, Peer: b, Lose: b.Lose}
-	})
+func open(t *testing.T) bustest.Form {
+	b := memory.New()
+	t.Cleanup(b.Close)
+	return bustest.Form{Bus: b, Peer: b, Lose: b.Lose}
 }
+
+func TestSuite(t *testing.T) { bustest.Run(t, open) }
+
+func TestLoss(t *testing.T) { bustest.RunLoss(t, open) }

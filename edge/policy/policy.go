@@ -4,6 +4,7 @@
 package policy
 
 import (
+	"strings"
 	"time"
 
 	"freshet/edge/exchange"
@@ -14,10 +15,31 @@ import (
 	"freshet/internal/site"
 )
 
-// KeyText is the text of the cache key of a request to a site: all hosts of a
-// site share their content, so the site's name stands for them. The scheme is no
+// Authority is the host under which a request to a site is asked for above, and
+// which is part of its key: all exact hosts of a site share their content, so the
+// first stands for them; a host that a wildcard matched stands for itself, with its
+// port. What the key does not cover is not passed on.
+func Authority(s *site.Document, req *exchange.Request) string {
+	first := ""
+	for _, host := range s.Hosts {
+		if strings.HasPrefix(host, "*") {
+			continue
+		}
+		if first == "" {
+			first = host
+		}
+		if host == req.Host {
+			return first
+		}
+	}
+	return req.Authority()
+}
+
+// KeyText is the text of the cache key of a request to a site. The scheme is no
 // part of it.
-func KeyText(s *site.Document, target string) string { return s.Site + "\n" + target }
+func KeyText(s *site.Document, req *exchange.Request) string {
+	return s.Site + "\n" + Authority(s, req) + req.Target
+}
 
 // Scopes are the scopes that cover whatever is stored for a target of a site.
 func Scopes(s *site.Document, target string) []response.ScopeHash {

@@ -73,6 +73,16 @@ type Response struct {
 	asOf atomic.Uint64 // true up to here: tested against every mark up to this sequence
 }
 
+// WithBody is a copy of r that has the body.
+func (r *Response) WithBody(b Body) *Response {
+	c := &Response{
+		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, ETag: r.ETag,
+		Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes,
+	}
+	c.asOf.Store(r.asOf.Load())
+	return c
+}
+
 // ScopeHash stands for one scope: equal scopes have equal hashes. Two scopes that
 // share one by chance are invalidated together, which is safe.
 type ScopeHash xxh3.Uint128

@@ -1,0 +1,196 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"freshet/edge/exchange"
+	"freshet/edge/response"
+	"freshet/edge/upstream"
+	"freshet/internal/header"
+	"freshet/internal/hop"
+)
+
+// cacheStatus is what this node says in Cache-Status (RFC 9211) of one answer.
+type cacheStatus struct {
+	node      string
+	hit       bool
+	ttl       time.Duration // with hit
+	fwd       string        // why it went forward
+	fwdStatus int
+	stored    bool
+	collapsed bool
+	detail    string
+}
+
+// forwarded records what came back.
+func (c *cacheStatus) forwarded(status int, stored, collapsed bool) {
+	c.fwdStatus, c.stored, c.collapsed = status, stored, collapsed
+}
+
+// append writes the member as a structured field.
+func (c *cacheStatus) append(dst []byte) []byte {
+	dst = append(dst, c.node...)
+	if c.hit {
+		dst = append(dst, "; hit; ttl="...)
+		dst = strconv.AppendInt(dst, int64(c.ttl/time.Second), 10)
+	} else {
+		dst = append(dst, "; fwd="...)
+		dst = append(dst, c.fwd...)
+		if c.fwdStatus != 0 {
+			dst = append(dst, "; fwd-status="...)
+			dst = strconv.AppendInt(dst, int64(c.fwdStatus), 10)
+		}
+	}
+	if c.stored {
+		dst = append(dst, "; stored"...)
+	}
+	if c.collapsed {
+		dst = append(dst, "; collapsed"...)
+	}
+	if c.detail != "" {
+		dst = append(dst, "; detail="...)
+		dst = append(dst, c.detail...)
+	}
+	return dst
+}
+
+// hit answers from what is stored.
+func (w *walk) hit(r *response.Response, detail string) {
+	w.status.hit, w.status.ttl, w.status.detail = true, r.TTL(w.req.Received), detail
+	if detail == "" {
+		w.edge.metrics.requests.hit.Inc()
+	} else {
+		w.edge.metrics.requests.stale.Inc()
+	}
+	w.stored(r)
+}
+
+// serveStale answers from what is stale because no parent has anything better.
+func (w *walk) serveStale() {
+	w.status.detail = "stale-if-error"
+	w.edge.metrics.requests.stale.Inc()
+	w.stored(w.stale)
+}
+
+func (w *walk) stored(r *response.Response) {
+	a := exchange.Answer{Status: r.Status, Header: r.Header, Extra: w.extra("", r.Age(w.req.Received), r.Truth())}
+	if r.Body != nil {
+		a.Bytes, a.Length = r.Body.Bytes(), r.Body.Len()
+	}
+	w.respond(&a)
+}
+
+// deliver answers with what is arriving from above; r is nil when it is not kept.
+func (w *walk) deliver(reply *upstream.Reply, r *response.Response, body io.Reader) {
+	a := exchange.Answer{Status: reply.Status, Stream: body, Length: reply.Length}
+	chain := reply.Header.Joined("Cache-Status")
+	truth, age := reply.Truth, time.Duration(0)
+	if r != nil {
+		a.Header, truth, age = r.Header, r.Truth(), r.Age(w.edge.now())
+	} else {
+		h := reply.Header.Clone()
+		h.Filter(func(name, _ string) bool {
+			return !header.EqualName(name, "Cache-Status") && !header.EqualName(name, "Via")
+		})
+		if err := h.Add("Via", appendList(reply.Header.Joined("Via"), "1.1 "+w.edge.pseudonym)); err != nil {
+			w.fail(err)
+			return
+		}
+		a.Header = h
+	}
+	a.Extra = w.extra(chain, age, truth)
+	if w.status.fwd == "method" {
+		w.edge.metrics.requests.pass.Inc()
+	} else {
+		w.edge.metrics.requests.miss.Inc()
+	}
+	w.respond(&a)
+}
+
+// extra are the fields of this delivery alone: Age, Cache-Status (after what the
+// tiers above said), and for a node of ours how true the answer is.
+func (w *walk) extra(chain string, age time.Duration, truth hop.Truth) *header.Block {
+	h := new(header.Block)
+	if w.status.hit || age >= time.Second {
+		_ = h.Add("Age", strconv.FormatInt(int64(age/time.Second), 10))
+	}
+	// An overlong chain from above is left out rather than the answer refused.
+	if err := h.Add("Cache-Status", appendList(chain, string(w.status.append(nil)))); err != nil {
+		_ = h.Add("Cache-Status", string(w.status.append(nil)))
+	}
+	if w.trusted {
+		_ = truth.AppendTo(h)
+	}
+	return h
+}
+
+func (w *walk) respond(a *exchange.Answer) {
+	if err := w.to.Respond(a); err != nil {
+		w.edge.metrics.aborted.Inc()
+		w.edge.log.Debug("transfer broke off", "site", w.siteName(), "err", err)
+	}
+}
+
+func (w *walk) siteName() string {
+	if w.site == nil {
+		return ""
+	}
+	return w.site.Site
+}
+
+// A refusal is a request that this node will not serve.
+type refusal struct {
+	status int
+	reason string // error type of RFC 9209 §2.3
+}
+
+var (
+	refusedHost   = refusal{http.StatusMisdirectedRequest, "destination_not_found"}
+	refusedLoop   = refusal{http.StatusLoopDetected, "proxy_loop_detected"}
+	refusedMethod = refusal{http.StatusMethodNotAllowed, "http_request_denied"}
+	refusedBad    = refusal{http.StatusBadRequest, "http_request_error"}
+)
+
+func (w *walk) refuse(why refusal, text string) {
+	w.edge.metrics.requests.refused.Inc()
+	w.problem(why.status, why.reason, text)
+}
+
+// fail answers a request that no parent answered. It is the one place where an
+// error becomes a status.
+func (w *walk) fail(err error) {
+	w.edge.metrics.requests.failed.Inc()
+	var netErr net.Error
+	switch {
+	case w.ctx.Err() != nil:
+		w.problem(http.StatusServiceUnavailable, "connection_terminated", "the client went away")
+	case errors.Is(err, upstream.ErrBadAnswer):
+		w.edge.log.Warn("parent answers badly", "site", w.siteName(), "err", err)
+		w.problem(http.StatusBadGateway, "http_protocol_error", "the origin's answer cannot be used")
+	case errors.Is(err, upstream.ErrStalled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		w.edge.log.Warn("no parent answers in time", "site", w.siteName(), "err", err)
+		w.problem(http.StatusGatewayTimeout, "http_response_timeout", "the origin did not answer in time")
+	default:
+		w.edge.log.Warn("no parent answers", "site", w.siteName(), "err", err)
+		w.problem(http.StatusBadGateway, "destination_unavailable", "the origin cannot be reached")
+	}
+}
+
+// problem is an answer of our own making.
+func (w *walk) problem(status int, reason, text string) {
+	h := new(header.Block)
+	_ = h.Add("Content-Type", "text/plain; charset=utf-8")
+	_ = h.Add("Cache-Control", "no-store")
+	_ = h.Add("Proxy-Status", w.edge.pseudonym+"; error="+reason)
+	if w.status.node != "" {
+		_ = h.Add("Cache-Status", string(w.status.append(nil)))
+	}
+	body := []byte(strconv.Itoa(status) + " " + http.StatusText(status) + ": " + text + "\n")
+	w.respond(&exchange.Answer{Status: status, Header: h, Bytes: body, Length: int64(len(body))})
+}

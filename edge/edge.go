@@ -1,0 +1,194 @@
+// Package edge is the cache node. It answers clients from what it has stored, and
+// asks its parents for the rest: for an edge the mids of its region, for a mid the
+// origin. Edge and mid are this one program with different parents.
+//
+// The walk of a request is here (walk.go), and only here are the sub-packages
+// joined; they do not know each other.
+package edge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"freshet/edge/invalidate"
+	"freshet/edge/listener"
+	"freshet/edge/store/memory"
+	"freshet/edge/upstream"
+	"freshet/internal/cluster"
+	"freshet/internal/command"
+	"freshet/internal/document"
+	"freshet/internal/header"
+	"freshet/internal/hop"
+	"freshet/internal/node"
+	"freshet/internal/run"
+	"freshet/internal/site"
+	"freshet/internal/telemetry"
+)
+
+// Limits of a client's connection.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 75 * time.Second
+)
+
+// Edge is one cache node. Make it with New, then Run it once.
+type Edge struct {
+	env       node.Env
+	log       *slog.Logger
+	pseudonym string // in Via, CDN-Loop, Cache-Status and Proxy-Status: "freshet-" and the node's name
+	proof     hop.Key
+	now       func() time.Time
+	maxBody   int64
+
+	sites    atomic.Pointer[site.Snapshot]
+	draining atomic.Bool
+	store    *memory.Store
+	table    *invalidate.Table
+	parents  *upstream.Parents
+	client   *upstream.Client
+	fills    *upstream.Group
+	metrics  *metrics
+
+	stopFills context.CancelFunc
+}
+
+// New makes an edge or a mid from its environment. It listens and starts nothing.
+func New(env node.Env) (*Edge, error) {
+	f := env.File
+	store, err := memory.New(int64(f.Cache.Memory))
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{
+		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
+		store: store, maxBody: store.MaxSize() - header.MaxBytes,
+		table: invalidate.New(), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
+	}
+	if e.metrics, err = newMetrics(env.Metrics, store, e.table); err != nil {
+		store.Close()
+		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
+	}
+	e.sites.Store(site.NewSnapshot(0, nil))
+	ctx, cancel := context.WithCancel(context.Background())
+	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
+	return e, nil
+}
+
+// Run serves until ctx ends, then drains: it is withdrawn from the cluster, stops
+// accepting, and finishes the requests under way within the node file's drain.
+func (e *Edge) Run(ctx context.Context) error {
+	defer e.store.Close()
+	defer e.client.Close()
+	defer e.fills.Wait() // after stopFills: nothing may be put into a closed store
+	defer e.stopFills()
+	tasks, err := e.knowledge()
+	if err != nil {
+		return err
+	}
+	drain := time.Duration(e.env.File.Drain)
+	var bound []net.Addr
+	for _, addr := range e.env.File.Listen {
+		ln, err := run.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		defer ln.Close() // a second time when its task has run
+		bound = append(bound, ln.Addr())
+		tasks = append(tasks, run.HTTP("http "+ln.Addr().String(), &http.Server{
+			Handler:           &listener.Full{Handler: e, Now: e.now},
+			ReadHeaderTimeout: readHeaderTimeout,
+			IdleTimeout:       idleTimeout,
+			MaxHeaderBytes:    header.MaxBytes,
+			ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+		}, ln, drain))
+	}
+	e.log.Info("listening", "addrs", bound)
+	self, err := e.env.Self(bound...)
+	if err != nil && e.env.File.Cache.Upstream == "" {
+		return err
+	}
+	tasks = append(tasks, run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
+	return run.Tasks(ctx, e.log, tasks...)
+}
+
+// knowledge are the tasks by which the node learns what it has to know before it
+// may serve: sites, parents and the command log.
+func (e *Edge) knowledge() ([]run.Task, error) {
+	f := e.env.File
+	if f.Cache.Upstream != "" {
+		e.sites.Store(site.NewSnapshot(1, []*site.Document{lone(f.Cache.Upstream)}))
+		e.table.Restart(command.Clock{Log: command.NewLogID(), Seq: command.FirstOf(1)})
+		return nil, nil
+	}
+	e.env.Health.Check("sites", func() error {
+		if e.sites.Load().Version() == 0 {
+			return fmt.Errorf("%w: the site documents are not known yet", telemetry.ErrNotReady)
+		}
+		return nil
+	})
+	follower, err := e.follower()
+	if err != nil {
+		return nil, err
+	}
+	e.env.Health.Check("command log", follower.Ready)
+	docs := cluster.NewDocuments(e.env.Cluster, cluster.SitesPrefix)
+	return []run.Task{
+		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.sites.Store) }},
+		{Name: "members", Run: func(ctx context.Context) error {
+			return cluster.WatchNodes(ctx, e.env.Cluster, e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })
+		}},
+		{Name: "command log", Run: follower.Run},
+	}, nil
+}
+
+// lone is the site of a node without a cluster: every host, from one origin.
+func lone(upstream string) *site.Document {
+	return &site.Document{
+		Site: "upstream", Hosts: []string{"*"}, Origin: site.Origin{URL: upstream},
+		Cache: site.Cache{StaleIfError: document.Duration(24 * time.Hour)},
+	}
+}
+
+// presence keeps the node known to the cluster; when it ends the node is no longer
+// ready, and the tasks before it, the listeners last started, end after it.
+func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
+	e.env.Health.Check("draining", func() error {
+		if e.draining.Load() {
+			return fmt.Errorf("%w: draining", telemetry.ErrNotReady)
+		}
+		return nil
+	})
+	defer e.draining.Store(true)
+	if e.env.File.Cache.Upstream != "" {
+		<-ctx.Done()
+		return nil
+	}
+	return e.env.Cluster.Announce(ctx, self, e.env.Health.Err)
+}
+
+// Apply carries out a command of the log.
+func (e *Edge) Apply(seq command.Seq, c command.Command) error {
+	e.table.Apply(seq, c)
+	e.metrics.commands.Inc()
+	return nil
+}
+
+// Restart declares everything dead that was stored before clock.
+func (e *Edge) Restart(clock command.Clock, why command.RestartReason) error {
+	e.table.Restart(clock)
+	e.metrics.restarts.Inc()
+	switch why {
+	case command.RestartFresh:
+		e.log.Info("command log joined", "clock", clock.String())
+	case command.RestartGap:
+		e.log.Warn("command log has a gap, everything stored is invalidated", "clock", clock.String())
+	case command.RestartReplaced:
+		e.log.Error("command log was replaced, everything stored is invalidated", "clock", clock.String())
+	}
+	return nil
+}

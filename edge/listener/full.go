@@ -1,0 +1,172 @@
+// Package listener carries requests between clients and an exchange.Handler. This
+// is the full lane, net/http: every protocol and every request that it reads.
+package listener
+
+import (
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"freshet/edge/exchange"
+	"freshet/internal/header"
+)
+
+// copySize is the piece in which bodies are handed to the connection, in bytes.
+const copySize = 32 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// Full is an http.Handler that hands every request to Handler.
+type Full struct {
+	Handler exchange.Handler
+	Now     func() time.Time
+}
+
+// ServeHTTP builds the exchange. A request that cannot be one is refused here: a
+// target that is no path, a host that is none, more header than a block holds.
+func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req, status, why := f.request(r)
+	if status != 0 {
+		http.Error(w, strconv.Itoa(status)+" "+http.StatusText(status)+": "+why, status)
+		return
+	}
+	to := &responder{w: w, head: r.Method == http.MethodHead}
+	f.Handler.Serve(r.Context(), req, to)
+	if to.broken {
+		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
+	}
+}
+
+func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why string) {
+	target := r.RequestURI
+	if !strings.HasPrefix(target, "/") {
+		// Absolute form (RFC 9112 §3.2.2): what follows the authority is the target.
+		_, rest, found := strings.Cut(target, "://")
+		if !found {
+			return nil, http.StatusBadRequest, "the request target is no absolute path"
+		}
+		if i := strings.IndexAny(rest, "/?"); i < 0 {
+			target = "/"
+		} else if target = rest[i:]; target[0] == '?' {
+			target = "/" + target
+		}
+	}
+	host, port, ok := splitHost(r.Host)
+	if !ok {
+		return nil, http.StatusBadRequest, "the Host is malformed or missing"
+	}
+	h := new(header.Block)
+	for name, values := range r.Header {
+		for _, value := range values {
+			if err := h.Add(name, value); err != nil {
+				return nil, http.StatusRequestHeaderFieldsTooLarge, err.Error()
+			}
+		}
+	}
+	req = &exchange.Request{
+		Method: r.Method, Scheme: "http", Host: host, Port: port, Target: target, Header: h, Proto: r.Proto, Received: f.Now(),
+	}
+	if r.TLS != nil {
+		req.Scheme = "https"
+	}
+	if r.ContentLength != 0 {
+		req.Body, req.Length = r.Body, r.ContentLength
+	}
+	req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
+	return req, 0, ""
+}
+
+// splitHost takes a Host field apart: the name lower-cased, without its final dot
+// and the brackets of an IPv6 address.
+func splitHost(hostport string) (host, port string, ok bool) {
+	host = hostport
+	if i := strings.LastIndexByte(hostport, ':'); i >= 0 && !strings.HasSuffix(hostport, "]") {
+		host, port = hostport[:i], hostport[i+1:]
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", "", false
+		}
+	}
+	if strings.HasPrefix(host, "[") {
+		addr, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]"))
+		if err != nil || !strings.HasSuffix(host, "]") {
+			return "", "", false
+		}
+		return addr.String(), port, true
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "" || len(host) > 253 || strings.ContainsAny(host, ":/?#@[]\\ \t%") {
+		return "", "", false
+	}
+	return host, port, true
+}
+
+// responder answers through net/http.
+type responder struct {
+	w      http.ResponseWriter
+	head   bool
+	broken bool
+}
+
+// Respond sends the answer.
+func (to *responder) Respond(a *exchange.Answer) error {
+	out := to.w.Header()
+	for _, block := range []*header.Block{a.Header, a.Extra} {
+		if block == nil {
+			continue
+		}
+		for name, value := range block.All() {
+			name = http.CanonicalHeaderKey(name)
+			out[name] = append(out[name], value)
+		}
+	}
+	if out["Content-Type"] == nil {
+		out["Content-Type"] = nil // net/http would guess one
+	}
+	bodyless := to.head || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
+	if a.Length >= 0 && a.Status != http.StatusNoContent && a.Status != http.StatusNotModified {
+		out["Content-Length"] = []string{strconv.FormatInt(a.Length, 10)}
+	}
+	to.w.WriteHeader(a.Status)
+	var err error
+	switch {
+	case bodyless:
+	case a.Bytes != nil:
+		_, err = to.w.Write(a.Bytes)
+	case a.Stream != nil:
+		err = to.stream(a.Stream)
+	}
+	if err != nil {
+		to.broken = true
+	}
+	return err
+}
+
+// stream copies a body that is still arriving: what has come goes out at once.
+func (to *responder) stream(body io.Reader) error {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	flush := http.NewResponseController(to.w)
+	for {
+		n, err := body.Read(buf[:])
+		if n > 0 {
+			if _, err := to.w.Write(buf[:n]); err != nil {
+				return err
+			}
+			if n < copySize {
+				if err := flush.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

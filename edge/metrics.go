@@ -1,0 +1,102 @@
+package edge
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"freshet/edge/invalidate"
+	"freshet/edge/store/memory"
+	"freshet/edge/upstream"
+	"freshet/internal/httpcache"
+)
+
+// metrics are what an edge or a mid counts.
+type metrics struct {
+	requests struct {
+		hit, stale, miss, pass, refused, failed prometheus.Counter
+	}
+	refreshes, collapsed, aborted prometheus.Counter
+	upstream                      *prometheus.CounterVec
+	unstored                      *prometheus.CounterVec
+	commands, restarts            prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, store *memory.Store, table *invalidate.Table) (*metrics, error) {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freshet_edge_requests_total",
+		Help: "Requests answered, by how: hit, stale (served past its lifetime), miss (fetched), pass (not for caching), refused (unknown host, loop, method) or failed (no parent answered). A rise of failed means that parents or the origin are in trouble.",
+	}, []string{"outcome"})
+	m := &metrics{
+		refreshes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_refreshes_total",
+			Help: "Fetches begun in the background for what was served within stale-while-revalidate.",
+		}),
+		collapsed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_collapsed_total",
+			Help: "Requests answered by a fetch that another request had begun. A rise means that many clients want the same cold content.",
+		}),
+		aborted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_aborted_total",
+			Help: "Transfers to clients that broke off, because the client went away or the parent did. A rise without one of clients leaving points at a parent.",
+		}),
+		upstream: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_edge_upstream_requests_total",
+			Help: "Requests sent to parents, by the kind of parent and whether it gave a usable answer. A rise of error means that parents are in trouble.",
+		}, []string{"parent", "result"}),
+		unstored: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_edge_unstored_total",
+			Help: "Answers that were not stored, by reason. A rise means that content is not cacheable as its origin sends it.",
+		}, []string{"reason"}),
+		commands: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_commands_total",
+			Help: "Commands of the log carried out. A rise is purging at work.",
+		}),
+		restarts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_log_restarts_total",
+			Help: "Times at which everything stored was declared dead because the command log was new, had a gap or was replaced. More than one for each start of the node needs an operator.",
+		}),
+	}
+	r := &m.requests
+	r.hit, r.stale, r.miss = requests.WithLabelValues("hit"), requests.WithLabelValues("stale"), requests.WithLabelValues("miss")
+	r.pass, r.refused, r.failed = requests.WithLabelValues("pass"), requests.WithLabelValues("refused"), requests.WithLabelValues("failed")
+	for _, c := range []prometheus.Collector{
+		requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored, m.commands, m.restarts,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "freshet_edge_stored_bytes",
+			Help: "Bytes of RAM charged for stored responses. It rises to the configured memory and stays there.",
+		}, func() float64 { return float64(store.Stats().Bytes) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "freshet_edge_evicted_total",
+			Help: "Stored responses dropped from RAM for space. A steep rise means that memory is small for what is asked for.",
+		}, func() float64 { return float64(store.Stats().Evicted) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "freshet_edge_rejected_total",
+			Help: "Responses that were not admitted to RAM because what is there is asked for more often. It rises when memory is full.",
+		}, func() float64 { return float64(store.Stats().Rejected) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "freshet_edge_dropped_total",
+			Help: "Responses lost on their way into RAM because its queue was full. A rise means that the node is overloaded.",
+		}, func() float64 { return float64(store.Stats().Dropped) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "freshet_edge_marks",
+			Help: "Purge marks held in RAM. It rises with purges and is bounded.",
+		}, func() float64 { return float64(table.Marks()) }),
+	} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// asked counts one request to a parent.
+func (m *metrics) asked(p upstream.Parent, err error) {
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	kind := [...]string{upstream.Mid: "mid", upstream.Origin: "origin", upstream.Outside: "outside"}[p.Kind]
+	m.upstream.WithLabelValues(kind, result).Inc()
+}
+
+// notStored counts an answer that was not stored.
+func (m *metrics) notStored(why httpcache.NoStore) { m.unstored.WithLabelValues(string(why)).Inc() }

@@ -1,0 +1,267 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"freshet/edge/response"
+	"freshet/internal/hop"
+	"freshet/internal/httpcache"
+)
+
+// MaxFills bounds the fills under way for one key; those that can join none of
+// them wait until one ends.
+const MaxFills = 4
+
+// Fill is one fetch from a parent, shared by everybody who waits for the same key.
+// It goes on when clients go away, as long as its response is to be kept.
+type Fill struct {
+	fence hop.Fence
+	head  chan struct{} // closed when the fields below are set
+	ended chan struct{} // closed when nothing of the fill runs any more
+
+	// Set before head is closed, never changed after that.
+	err      error
+	reply    *Reply
+	response *response.Response // without body; nil when the reply is not to be kept
+	body     *buffer
+	first    *bodyReader // of an answer that is not kept
+}
+
+// Wait blocks until the head of the answer is there. It returns the fill's error,
+// or ctx's when that ends first.
+func (f *Fill) Wait(ctx context.Context) error {
+	select {
+	case <-f.head:
+		return f.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Reply is the head of the answer, after Wait returned nil.
+func (f *Fill) Reply() *Reply { return f.reply }
+
+// Response is what is going to be stored, as yet without its body, after Wait
+// returned nil; nil when the answer is for the one alone who started the fill.
+func (f *Fill) Response() *response.Response { return f.response }
+
+// Body reads the body from its start, after Wait returned nil. A fill whose answer
+// is to be kept has a reader for everybody, until the body turns out too large
+// and its start has been let go: then ok is false. Any other fill has one reader,
+// for the one who started it. The caller closes it; reads end with ctx.
+func (f *Fill) Body(ctx context.Context) (body io.ReadCloser, ok bool) {
+	if f.response == nil {
+		return f.first, f.first != nil
+	}
+	r, ok := f.body.reader(ctx)
+	return r, ok
+}
+
+// Spec says how to fill one key.
+type Spec struct {
+	// Fetch asks the parents; the context outlives any client.
+	Fetch func(ctx context.Context) (*Reply, error)
+	// Admit makes what is to be stored of an answer, without body, or nil if it is
+	// not to be.
+	Admit func(*Reply) *response.Response
+	// Keep stores the whole response. The fill ends after Keep returns, so that whoever
+	// comes later finds it stored.
+	Keep func(*response.Response)
+	// MaxBody is the largest body kept, in bytes.
+	MaxBody int64
+}
+
+// Group collapses fetches: at most one fill for a key and fence at a time.
+type Group struct {
+	ctx context.Context
+	wg  sync.WaitGroup
+	mu  struct {
+		sync.Mutex
+		fills map[string][]*Fill
+	}
+}
+
+// NewGroup makes a group whose fills end with ctx at the latest.
+func NewGroup(ctx context.Context) *Group {
+	g := &Group{ctx: ctx}
+	g.mu.fills = make(map[string][]*Fill)
+	return g
+}
+
+// Wait blocks until no fill runs. No new one may be started meanwhile.
+func (g *Group) Wait() { g.wg.Wait() }
+
+// Join joins the fill of key that satisfies fence, or starts one as spec says;
+// then leader is true. It blocks while the key has as many fills as it may and
+// none of them will do, until ctx ends.
+func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec) (f *Fill, leader bool, err error) {
+	for {
+		g.mu.Lock()
+		fills := g.mu.fills[key]
+		for _, f := range fills {
+			if f.fence.Covers(fence) {
+				g.mu.Unlock()
+				return f, false, nil
+			}
+		}
+		if len(fills) < MaxFills {
+			f := g.add(key, fence)
+			g.mu.Unlock()
+			g.start(g.ctx, ctx, f, spec, func() { g.leave(key, f) })
+			return f, true, nil
+		}
+		oldest := fills[0]
+		g.mu.Unlock()
+		select {
+		case <-oldest.ended:
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		}
+	}
+}
+
+// Refresh starts a fill that no client waits for, unless one that satisfies fence
+// is under way or the key has as many as it may. It does not block.
+func (g *Group) Refresh(key string, fence hop.Fence, spec Spec) (started bool) {
+	g.mu.Lock()
+	fills := g.mu.fills[key]
+	for _, f := range fills {
+		if f.fence.Covers(fence) {
+			g.mu.Unlock()
+			return false
+		}
+	}
+	if len(fills) >= MaxFills {
+		g.mu.Unlock()
+		return false
+	}
+	f := g.add(key, fence)
+	g.mu.Unlock()
+	g.start(g.ctx, nil, f, spec, func() { g.leave(key, f) })
+	return true
+}
+
+// Alone starts a fill that nobody else joins and that ends with ctx.
+func (g *Group) Alone(ctx context.Context, fence hop.Fence, spec Spec) *Fill {
+	f := newFill(fence)
+	g.start(ctx, ctx, f, spec, func() {})
+	return f
+}
+
+func newFill(fence hop.Fence) *Fill {
+	return &Fill{fence: fence, head: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// add makes a joinable fill; the caller holds the lock.
+func (g *Group) add(key string, fence hop.Fence) *Fill {
+	f := newFill(fence)
+	// A new slice: leave and Join may hold the old one.
+	g.mu.fills[key] = append(slices.Clip(g.mu.fills[key]), f)
+	return f
+}
+
+// leave makes a fill unjoinable. It may be called more than once.
+func (g *Group) leave(key string, f *Fill) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rest := slices.DeleteFunc(slices.Clone(g.mu.fills[key]), func(other *Fill) bool { return other == f })
+	if len(rest) == 0 {
+		delete(g.mu.fills, key)
+	} else {
+		g.mu.fills[key] = rest
+	}
+}
+
+// start runs a fill under ctx, and the group's; client is the context of the one
+// who started it, nil for none.
+func (g *Group) start(ctx, client context.Context, f *Fill, spec Spec, leave func()) {
+	g.wg.Go(func() {
+		defer close(f.ended)
+		defer leave()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stop := context.AfterFunc(g.ctx, cancel)
+		defer stop()
+		f.run(ctx, client, spec, leave)
+	})
+}
+
+// run fetches, tells those who wait, and carries the body over. A panic in what
+// the spec brings becomes the fill's error: it strands nobody.
+func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
+	told := false
+	tell := func(err error) {
+		if !told {
+			told, f.err = true, err
+			close(f.head)
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err := fmt.Errorf("fill panicked: %v\n%s", p, debug.Stack())
+			leave()
+			tell(err)
+			if f.body != nil {
+				f.body.finish(err)
+			}
+		}
+	}()
+	reply, err := spec.Fetch(ctx)
+	if err != nil {
+		leave() // before those who wait are told: who comes now tries anew
+		tell(err)
+		return
+	}
+	defer reply.Body.Close()
+	f.reply, f.response, f.body = reply, spec.Admit(reply), newBuffer(reply.Length)
+	if f.response == nil || reply.Length > spec.MaxBody {
+		leave()
+		f.response = nil
+		if client != nil {
+			first, _ := f.body.reader(client)
+			f.first = first
+			stop := context.AfterFunc(client, func() { first.Close() })
+			defer stop()
+		}
+		f.body.release()
+	}
+	if f.response != nil && f.response.At(reply.Received) != httpcache.Fresh {
+		leave() // those who wait may have it; who comes later than the head may not
+	}
+	if reply.Length != 0 {
+		tell(nil)
+	}
+	err = f.carry(ctx, reply.Body, spec.MaxBody, leave)
+	if err == nil && f.response != nil && f.body.kept() {
+		spec.Keep(f.response.WithBody(response.Memory(f.body.whole())))
+	}
+	f.body.finish(err)
+	tell(nil) // with an empty body, whoever has the head has the whole: it is stored first
+}
+
+// carry moves the body into the buffer until its end.
+func (f *Fill) carry(ctx context.Context, from io.Reader, limit int64, leave func()) error {
+	for {
+		space, err := f.body.room(ctx)
+		if err != nil {
+			return err
+		}
+		n, err := from.Read(space)
+		f.body.commit(n)
+		if f.body.kept() && f.body.size() > limit {
+			leave()
+			f.body.release()
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,264 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"freshet/edge/exchange"
+	"freshet/edge/policy"
+	"freshet/edge/response"
+	"freshet/edge/upstream"
+	"freshet/internal/command"
+	"freshet/internal/hop"
+	"freshet/internal/httpcache"
+	"freshet/internal/site"
+)
+
+// A request walks through these steps. Each either ends the walk with an answer or
+// hands on to the next:
+//
+//	enter    whose host is it (421), has it been here before (508), is it ours to
+//	         cache at all (else pass)
+//	recall   what is stored for it, still true, and true enough for who asks?
+//	           fresh                          -> hit
+//	           within stale-while-revalidate  -> hit, and a refresh behind it
+//	fetch    join the fill for its key or start one, and wait for the head
+//	           nobody answers -> what is stale within stale-if-error, else 502/504
+//	judge    is what arrived for this request, and true as of its arrival?
+//	           no  -> recall again, asking for more; the third time past every cache
+//	           yes -> deliver while it is still arriving
+//
+// maxAttempts is how often judge may send a request back.
+const maxAttempts = 4
+
+// fenceWait is how long a tier waits for its log when a child already knows more.
+const fenceWait = 50 * time.Millisecond
+
+// walk is one request on its way through the steps.
+type walk struct {
+	edge    *Edge
+	ctx     context.Context
+	req     *exchange.Request
+	to      exchange.Responder
+	site    *site.Document
+	scopes  []response.ScopeHash
+	key     response.Key  // of the target
+	fillKey string        // what fills are collapsed by: key, or the variant that is wanted
+	arrival command.Clock // applied when the request arrived
+	trusted bool          // from a node of this cluster
+	fence   hop.Fence     // what that node asks for
+
+	stale  *response.Response // usable only if no parent answers
+	status cacheStatus
+}
+
+// Serve answers one request.
+func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Responder) {
+	w := &walk{edge: e, ctx: ctx, req: req, to: to, arrival: e.table.Clock()}
+	w.enter()
+}
+
+func (w *walk) enter() {
+	e := w.edge
+	if w.site = e.sites.Load().ByHost(w.req.Host); w.site == nil {
+		w.refuse(refusedHost, "no site here has the host "+w.req.Host)
+		return
+	}
+	if e.isLoop(w.req.Header) {
+		w.refuse(refusedLoop, "the request has passed this node before")
+		return
+	}
+	if w.trusted = e.proof.Trusts(w.req.Header); w.trusted {
+		var err error
+		if w.fence, err = hop.ReadFence(w.req.Header); err != nil {
+			w.refuse(refusedBad, err.Error())
+			return
+		}
+		e.awaitFence(w.ctx, w.fence)
+	}
+	if w.req.Method == "CONNECT" || w.req.Method == "TRACE" {
+		w.refuse(refusedMethod, "the method "+w.req.Method+" is not served here")
+		return
+	}
+	if w.req.Method != "GET" && w.req.Method != "HEAD" || w.req.Body != nil {
+		w.pass("method")
+		return
+	}
+	text := policy.KeyText(w.site, w.req)
+	w.key, w.fillKey = response.NewKey(text), text
+	w.scopes = policy.Scopes(w.site, w.req.Target)
+	for attempt := 1; attempt <= maxAttempts; attempt++ {
+		if w.recall() || w.fetch(attempt) {
+			return
+		}
+	}
+	w.fail(errors.New("no parent has an answer that is true enough"))
+}
+
+// recall looks for what is stored and answers if it may be used as it is.
+func (w *walk) recall() (answered bool) {
+	w.stale = nil
+	r, fwd := w.find()
+	w.status = cacheStatus{node: w.edge.pseudonym, fwd: fwd}
+	if r == nil {
+		return false
+	}
+	switch now := w.req.Received; r.At(now) {
+	case httpcache.Fresh:
+		w.hit(r, "")
+		return true
+	case httpcache.Revalidate:
+		w.hit(r, "stale-while-revalidate")
+		w.refresh(r)
+		return true
+	case httpcache.StaleOnFail:
+		w.stale = r
+	}
+	w.status.fwd = "stale"
+	return false
+}
+
+// find is the stored response for the request, if it is true; else why not, as a
+// fwd reason of RFC 9211 §2.2.
+func (w *walk) find() (*response.Response, string) {
+	e := w.edge
+	r := e.store.Get(w.key)
+	if r == nil {
+		return nil, "uri-miss"
+	}
+	missing := "miss"
+	if r.Kind == response.Varies && e.table.Alive(r) {
+		variant := variantKey(w.key, w.req.Header, r.Vary)
+		w.fillKey = variant.Text
+		if r = e.store.Get(variant); r == nil {
+			return nil, "vary-miss"
+		}
+	}
+	if !e.table.Alive(r) || !w.satisfies(r) {
+		return nil, missing
+	}
+	if r.Kind == response.Pass {
+		if r.At(w.req.Received) == httpcache.Fresh {
+			w.fillKey = "" // answers are not shared: do not wait for one another
+		}
+		return nil, missing
+	}
+	if r.Kind != response.Content {
+		return nil, missing
+	}
+	return r, ""
+}
+
+// satisfies reports whether a stored response is as true as who asks demands.
+func (w *walk) satisfies(r *response.Response) bool {
+	return !w.trusted || w.fence == (hop.Fence{}) || r.Truth().Satisfies(w.fence)
+}
+
+// demand is the fence for a fetch: what this node knows, and what its child asks.
+func (w *walk) demand(attempt int) hop.Fence {
+	fence := w.edge.table.Fence(w.scopes)
+	if attempt >= 3 {
+		fence.Born = max(w.edge.table.Clock().Seq, fence.Highest())
+	}
+	if w.trusted && w.fence != (hop.Fence{}) {
+		fence = fence.Max(w.fence)
+	}
+	return fence
+}
+
+// fetch waits for an answer from above and delivers it. It returns false when
+// what came is not for this request, and the walk has to go back.
+func (w *walk) fetch(attempt int) (answered bool) {
+	e := w.edge
+	fence := w.demand(attempt)
+	spec := e.spec(w.site, w.req, w.key, w.scopes, fence)
+	var f *upstream.Fill
+	leader := true
+	if w.fillKey == "" || w.req.Method == "HEAD" {
+		f = e.fills.Alone(w.ctx, fence, spec)
+	} else {
+		var err error
+		if f, leader, err = e.fills.Join(w.ctx, w.fillKey, fence, spec); err != nil {
+			w.fail(err)
+			return true
+		}
+	}
+	if err := f.Wait(w.ctx); err != nil {
+		w.failOrStale(err)
+		return true
+	}
+	reply, r := f.Reply(), f.Response()
+	w.status.forwarded(reply.Status, r != nil && reply.Status < 500, !leader)
+	if !leader {
+		if r == nil {
+			w.fillKey = "" // not for sharing: everybody asks for himself
+			return false
+		}
+		if want := variantKey(w.key, w.req.Header, r.Vary).Text; len(r.Vary) > 0 && want != r.Key.Text {
+			w.fillKey = want
+			return false
+		}
+		e.metrics.collapsed.Inc()
+	}
+	if r != nil && !w.trueEnough(r) {
+		return false
+	}
+	if reply.Status >= 500 && w.stale != nil {
+		w.serveStale()
+		return true
+	}
+	body, ok := f.Body(w.ctx)
+	if !ok {
+		return false
+	}
+	defer body.Close()
+	w.deliver(reply, r, body)
+	return true
+}
+
+// trueEnough tests what arrived: it must be true as of the request's arrival, and
+// satisfy the child that asks.
+func (w *walk) trueEnough(r *response.Response) bool {
+	if !w.satisfies(r) {
+		return false
+	}
+	if w.trusted && w.fence.Log != 0 && w.fence.Log == r.Log && w.fence.Log != w.edge.table.Clock().Log {
+		return true // of the child's log, which this node does not know yet: the child tests it
+	}
+	return r.Log == w.arrival.Log && r.AsOf() >= w.arrival.Seq || w.edge.table.Alive(r)
+}
+
+// refresh validates what was served stale, behind the client's back.
+func (w *walk) refresh(r *response.Response) {
+	fence := w.demand(1)
+	spec := w.edge.spec(w.site, w.req, w.key, w.scopes, fence)
+	if w.edge.fills.Refresh(r.Key.Text, fence, spec) {
+		w.edge.metrics.refreshes.Inc()
+	}
+}
+
+// pass hands the request on and the answer back, storing nothing.
+func (w *walk) pass(why string) {
+	w.status = cacheStatus{node: w.edge.pseudonym, fwd: why}
+	f := w.edge.fills.Alone(w.ctx, hop.Fence{}, w.edge.passSpec(w.site, w.req))
+	if err := f.Wait(w.ctx); err != nil {
+		w.fail(err)
+		return
+	}
+	w.status.forwarded(f.Reply().Status, false, false)
+	body, _ := f.Body(w.ctx)
+	defer body.Close()
+	w.deliver(f.Reply(), nil, body)
+}
+
+// failOrStale answers a fetch that nobody answered: from what is stale within
+// stale-if-error, if there is such and it is still true.
+func (w *walk) failOrStale(err error) {
+	if w.stale != nil && w.edge.table.Alive(w.stale) {
+		w.edge.log.Debug("serving stale, no parent answers", "site", w.site.Site, "err", err)
+		w.serveStale()
+		return
+	}
+	w.fail(err)
+}

@@ -27,6 +27,7 @@ const (
 	maxBody     = 1 << 20          // bytes of its body
 	headTimeout = 5 * time.Second  // to send the head
 	bodyTimeout = 10 * time.Second // to send the body
+	workTimeout = 15 * time.Second // of an operation, beside a wait for receipts
 	idleTimeout = 2 * time.Minute  // of a connection between requests
 )
 
@@ -65,7 +66,9 @@ func (d *Distributor) register(api huma.API) {
 	huma.Register(api, live, d.live)
 	huma.Register(api, operation(http.MethodGet, "/v1/status", "get-status", "The cluster in one page"), d.getStatus)
 	huma.Register(api, operation(http.MethodGet, "/v1/nodes", "list-nodes", "Members of the cluster, and how far they follow the command log"), d.listNodes)
-	huma.Register(api, operation(http.MethodPost, "/v1/commands", "give-command", "Append a command to the log, and wait for receipts"), d.giveCommand)
+	give := operation(http.MethodPost, "/v1/commands", "give-command", "Append a command to the log, and wait for receipts")
+	give.Middlewares = nil // it bounds its own time
+	huma.Register(api, give, d.giveCommand)
 	huma.Register(api, operation(http.MethodGet, "/v1/sites", "list-sites", "All sites"), d.listSites)
 	huma.Register(api, operation(http.MethodPost, "/v1/sites", "apply-site", "Store a site document"), d.applySite)
 	huma.Register(api, operation(http.MethodGet, "/v1/sites/{name}", "get-site", "One site, at its newest or any kept version"), d.getSite)
@@ -80,7 +83,15 @@ func operation(method, path, id, summary string) huma.Operation {
 	return huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary,
 		MaxBodyBytes: maxBody + 1, BodyReadTimeout: -1,
+		Middlewares: huma.Middlewares{timed},
 	}
+}
+
+// timed bounds how long an operation may use the cluster's store.
+func timed(c huma.Context, next func(huma.Context)) {
+	ctx, cancel := context.WithTimeout(c.Context(), workTimeout)
+	defer cancel()
+	next(huma.WithContext(c, ctx))
 }
 
 type liveOutput struct {

@@ -15,7 +15,7 @@ import (
 
 type commandInput struct {
 	By      string `header:"Freshet-By" maxLength:"256" doc:"Who asks, for the audit trail."`
-	Wait    bool   `query:"wait" default:"true" doc:"Answer when every live edge and mid has applied the command, or after the timeout."`
+	Wait    string `query:"wait" enum:"true,false" default:"true" doc:"Answer when every live edge and mid has applied the command, or after the timeout."`
 	Timeout string `query:"timeout" default:"10s" maxLength:"20" doc:"How long to wait at most: 500ms, 10s, 2m; up to 5m."`
 	Body    client.CommandRequest
 }
@@ -57,7 +57,7 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 	d.metrics.commands.WithLabelValues(string(c.Kind)).Inc()
 	d.metrics.appends.Observe(time.Since(start).Seconds())
 	out := &commandOutput{Body: receipt(c, clock)}
-	if !in.Wait {
+	if in.Wait == "false" {
 		return out, nil
 	}
 	out.Body.Waited = true

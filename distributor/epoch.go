@@ -31,6 +31,7 @@ type epochRecord struct {
 	Epoch uint32        `json:"epoch"` // the highest epoch ever taken; only grows
 	Token uint64        `json:"token"` // fencing token of the newest term that wrote
 	Log   command.LogID `json:"log"`   // the log that was in use last; 0 before the first
+	Last  command.Seq   `json:"last"`  // a sequence that it has given out, about the newest
 	// Replaced is set when a log took the place of another by mishap, not by order.
 	Replaced *replacement `json:"replaced,omitempty"`
 }
@@ -42,8 +43,15 @@ type replacement struct {
 	At  time.Time     `json:"at"`
 }
 
-// errDeposed: a later term has begun, this one may not write any more.
-var errDeposed = errors.New("deposed: another distributor leads")
+// Errors of keeping the epochs.
+var (
+	// errDeposed: a later term has begun, this one may not write any more.
+	errDeposed = errors.New("deposed: another distributor leads")
+	// errRewound: the log ends before a sequence that it gave out already. It is not
+	// written any more: a node that has applied the first command of a sequence would
+	// skip the second.
+	errRewound = errors.New("the command log went back")
+)
 
 // epochs reads and writes the epochRecord on behalf of one term.
 type epochs struct {
@@ -86,8 +94,9 @@ func (e *epochs) save(ctx context.Context, rec epochRecord, version uint64) (uin
 }
 
 // open returns the head of the command log, makes one in a new epoch if there is
-// none, and keeps the record up to date.
-func (e *epochs) open(ctx context.Context) (bus.Head, error) {
+// none, and keeps the record up to date. before is the head that the caller knows.
+// errDeposed, errRewound.
+func (e *epochs) open(ctx context.Context, before bus.Head) (bus.Head, error) {
 	rec, version, err := e.load(ctx)
 	if err != nil {
 		return bus.Head{}, err
@@ -99,8 +108,15 @@ func (e *epochs) open(ctx context.Context) (bus.Head, error) {
 	if err != nil {
 		return bus.Head{}, err
 	}
+	given := bus.Head{Log: rec.Log, Last: rec.Last}
+	if before.Log == rec.Log {
+		given.Last = max(given.Last, before.Last)
+	}
+	if head.Log == given.Log && head.Last < given.Last {
+		return bus.Head{}, fmt.Errorf("%w from %s to %s, as if an old copy of it had been restored; remove it, and a new epoch begins", errRewound, given.Last, head.Last)
+	}
 	next := rec
-	next.Token = e.token
+	next.Token, next.Last = e.token, head.Last
 	next.Epoch = max(rec.Epoch, head.Last.Epoch())
 	if head.Log != rec.Log {
 		next.Log = head.Log

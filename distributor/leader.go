@@ -43,7 +43,6 @@ func (d *Distributor) serveTerm(ctx context.Context, term cluster.Term) error {
 		bus:    d.env.Bus,
 		log:    d.log,
 		seen:   d.view.noteHead,
-		nodes:  d.progress.clocks,
 		turn:   make(chan struct{}, 1),
 	}
 	d.log.Info("leading", "token", term.Token)

@@ -149,16 +149,5 @@ func (t *tracker) reports() map[string]report {
 	return all
 }
 
-// clocks returns what the nodes have applied.
-func (t *tracker) clocks() []command.Clock {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	all := make([]command.Clock, 0, len(t.mu.reports))
-	for _, r := range t.mu.reports {
-		all = append(all, clockOf(r))
-	}
-	return all
-}
-
 // clockOf is how far a node says that it is.
 func clockOf(r report) command.Clock { return command.Clock{Log: r.Log, Seq: r.Applied} }

@@ -80,32 +80,54 @@ func (d *Distributor) applySite(ctx context.Context, in *applyInput) (*siteOutpu
 	if err != nil {
 		return nil, answer(err)
 	}
-	d.siteTurn.Lock()
-	defer d.siteTurn.Unlock()
-	if err := d.conflicts(ctx, doc); err != nil {
-		return nil, answer(err)
-	}
-	// The body's memory goes back to a pool after this request.
-	stored, err := d.docs.Put(ctx, doc.Site, bytes.Clone(in.RawBody), in.By, in.Message, expect)
+	stored, err := d.store(ctx, doc, in, expect)
 	if err != nil {
 		return nil, answer(err)
 	}
 	d.log.Info("site stored", "site", doc.Site, "version", stored.Version, "by", in.By)
 	d.catchUp(ctx, doc.Site, doc)
-	return newSiteOutput(stored), nil
+	out := newSiteOutput(stored)
+	describe(&out.Body, doc)
+	return out, nil
+}
+
+// store makes a document that is valid in itself the newest version of its site, if
+// it goes together with all others.
+func (d *Distributor) store(ctx context.Context, doc *site.Document, in *applyInput, expect int) (cluster.Document, error) {
+	d.siteTurn.Lock()
+	defer d.siteTurn.Unlock()
+	all, err := d.docs.All(ctx, 0)
+	if err != nil {
+		return cluster.Document{}, err
+	}
+	if err := conflicts(doc, d.parsed(all)); err != nil {
+		return cluster.Document{}, err
+	}
+	// The body's memory goes back to a pool after this request.
+	return d.docs.Put(ctx, doc.Site, bytes.Clone(in.RawBody), in.By, in.Message, expect)
+}
+
+// parsed is the snapshot of the stored documents, without those that do not parse:
+// they are not served either.
+func (d *Distributor) parsed(all cluster.AllDocuments) *site.Snapshot {
+	if snap := d.sites.snapshot.Load(); snap != nil && snap.Version() == all.Version {
+		return snap
+	}
+	docs := make([]*site.Document, 0, len(all.List))
+	for _, stored := range all.List {
+		if doc, err := site.Parse(stored.Name, stored.Text); err == nil {
+			docs = append(docs, doc)
+		}
+	}
+	return site.NewSnapshot(all.Version, docs)
 }
 
 // conflicts holds a new document against all other sites.
-func (d *Distributor) conflicts(ctx context.Context, doc *site.Document) error {
-	all, err := d.docs.All(ctx, 0)
-	if err != nil {
-		return err
-	}
+func conflicts(doc *site.Document, snap *site.Snapshot) error {
 	var details []error
-	for _, stored := range all.List {
-		other, err := site.Parse(stored.Name, stored.Text)
-		if err != nil || other.Site == doc.Site {
-			continue // what does not parse is not served either
+	for _, other := range snap.Sites() {
+		if other.Site == doc.Site {
+			continue
 		}
 		if err := site.Conflicts([]*site.Document{doc, other}); err != nil {
 			for _, line := range strings.Split(err.Error(), "\n") {
@@ -142,8 +164,6 @@ func (d *Distributor) deleteSite(ctx context.Context, in *deleteInput) (*struct{
 	if err != nil {
 		return nil, err
 	}
-	d.siteTurn.Lock()
-	defer d.siteTurn.Unlock()
 	if err := d.docs.Delete(ctx, in.Name, expect); err != nil {
 		return nil, answer(err)
 	}
@@ -158,7 +178,12 @@ func (d *Distributor) listSites(ctx context.Context, _ *struct{}) (*sitesOutput,
 	if err != nil {
 		return nil, answer(err)
 	}
-	return newSitesOutput(all.List), nil
+	snap := d.parsed(all)
+	out := newSitesOutput(all.List)
+	for i := range out.Body.Sites {
+		describe(&out.Body.Sites[i], snap.ByName(out.Body.Sites[i].Name))
+	}
+	return out, nil
 }
 
 type getSiteInput struct {
@@ -177,7 +202,12 @@ func (d *Distributor) getSite(ctx context.Context, in *getSiteInput) (*siteOutpu
 	if err != nil {
 		return nil, answer(err)
 	}
-	return newSiteOutput(doc), nil
+	out := newSiteOutput(doc)
+	// A document that an older version of this program wrote may not parse any more.
+	if parsed, err := site.Parse(doc.Name, doc.Text); err == nil {
+		describe(&out.Body, parsed)
+	}
+	return out, nil
 }
 
 type historyInput struct {
@@ -206,12 +236,14 @@ func newSitesOutput(docs []cluster.Document) *sitesOutput {
 	return out
 }
 
-// siteOf describes a stored document, without its text.
+// siteOf is what is known of a stored document without parsing it, less its text.
 func siteOf(doc cluster.Document) client.Site {
-	s := client.Site{Name: doc.Name, Version: doc.Version, Author: doc.Author, Message: doc.Message, At: doc.At}
-	// A document that an older version of this program wrote may not parse any more.
-	if parsed, err := site.Parse(doc.Name, doc.Text); err == nil {
-		s.Hosts, s.Origin = parsed.Hosts, parsed.Origin.URL
+	return client.Site{Name: doc.Name, Version: doc.Version, Author: doc.Author, Message: doc.Message, At: doc.At}
+}
+
+// describe adds what stands in the document; nil adds nothing.
+func describe(s *client.Site, doc *site.Document) {
+	if doc != nil {
+		s.Hosts, s.Origin = doc.Hosts, doc.Origin.URL
 	}
-	return s
 }

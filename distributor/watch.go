@@ -136,20 +136,23 @@ func (d *Distributor) leaderProbe() error {
 // watchMembers keeps membership up to date until ctx ends.
 func (d *Distributor) watchMembers(ctx context.Context) error {
 	var after uint64
+	failing := false
 	for {
 		nodes, err := d.env.Cluster.Nodes(ctx, after)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			after, failing = nodes.Version, false
+			d.members.Store(&nodes)
+			continue
+		case !failing:
+			failing = true
+			d.log.Warn("members cannot be read, keeping those known", "err", err)
+		}
+		if sleep(ctx, watchRetry) != nil {
 			return nil
 		}
-		if err != nil {
-			d.log.Warn("membership cannot be read", "err", err)
-			if sleep(ctx, watchRetry) != nil {
-				return nil
-			}
-			continue
-		}
-		after = nodes.Version
-		d.members.Store(&nodes)
 	}
 }
 

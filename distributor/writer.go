@@ -18,17 +18,13 @@ const (
 	appendPause    = 50 * time.Millisecond // before a retry, doubled each time
 )
 
-// errRewound: the log ends before a sequence that was given out already.
-var errRewound = errors.New("the command log went back")
-
 // writer appends to the command log during one term of leadership.
 type writer struct {
 	term   context.Context // ends with the leadership
 	epochs epochs
 	bus    bus.Log
 	log    *slog.Logger
-	seen   func(bus.Head)         // told of every head
-	nodes  func() []command.Clock // what the nodes have applied, as far as reported
+	seen   func(bus.Head) // told of every head
 
 	turn  chan struct{} // whoever has put a token in may use what follows
 	head  bus.Head
@@ -58,21 +54,9 @@ func (w *writer) look(ctx context.Context) error {
 
 func (w *writer) lookLocked(ctx context.Context) error {
 	w.known = false
-	applied := w.nodes() // before the head is read, so that it cannot be ahead of it
-	head, err := w.epochs.open(ctx)
+	head, err := w.epochs.open(ctx, w.head)
 	if err != nil {
 		return err
-	}
-	// Sequences are never given out twice: nodes that have applied the first command
-	// of that number would skip the second.
-	given := head.Last
-	for _, c := range append(applied, w.head.Clock()) {
-		if c.Log == head.Log {
-			given = max(given, c.Seq)
-		}
-	}
-	if head.Last < given {
-		return fmt.Errorf("%w from %s to %s: an old copy of it was restored; remove it, and a new epoch begins", errRewound, given, head.Last)
 	}
 	if w.head.Log != head.Log {
 		w.log.Info("writing the command log", "log", head.Log, "epoch", head.Last.Epoch(), "last", head.Last)

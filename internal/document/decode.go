@@ -12,7 +12,8 @@ import (
 type decoder struct {
 	report *Report
 	opts   Options
-	dir    string // of the document
+	dir    string       // of the document
+	whole  reflect.Type // of the whole document
 }
 
 func (d *decoder) root(n *yaml.Node, v reflect.Value) {
@@ -40,7 +41,7 @@ func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value) {
 		first[key.Value] = key.Line
 		k := slices.IndexFunc(fields, func(f field) bool { return f.name == key.Value })
 		if k < 0 {
-			d.report.add(placeOf(key), at, suggest(key.Value, names(fields)), "there is no such field")
+			d.report.add(placeOf(key), at, d.suggestField(key.Value, fields), "there is no such field")
 			continue
 		}
 		if isNull(value) {
@@ -70,6 +71,19 @@ func join(path, name string) string {
 		return name
 	}
 	return path + "." + name
+}
+
+// suggestField is the hint for a field that is not known where it stands: the one
+// that is meant, the places where there is such a field (the likely mistake is then
+// the indentation), or what is known here.
+func (d *decoder) suggestField(name string, here []field) string {
+	if near := nearest(name, names(here)); near != "" {
+		return didYouMean(near)
+	}
+	if paths := pathsOf(d.whole, "", name); len(paths) > 0 && len(paths) <= 3 {
+		return didYouMean(paths...)
+	}
+	return known(names(here))
 }
 
 // value decodes one value into v by the rules of f.

@@ -15,18 +15,17 @@ type level string
 
 // sample has a field of every kind.
 type sample struct {
-	Name   string   `yaml:"name" required:"true" doc:"Who it is."`
-	Level  level    `yaml:"level,omitempty" enum:"low,medium,high" default:"low" doc:"How much."`
-	Count  int      `yaml:"count" default:"2" min:"1" max:"8" doc:"How many."`
-	On     bool     `yaml:"on" doc:"Whether."`
-	Wait   Duration `yaml:"wait" default:"10s" min:"1s" max:"1h" doc:"How long."`
-	Room   Size     `yaml:"room" default:"1MiB" min:"1KiB" doc:"How large."`
-	Hosts  []string `yaml:"hosts" doc:"Which."`
-	Key    Secret   `yaml:"key" doc:"What nobody may know."`
-	Inner  inner    `yaml:"inner" doc:"More."`
-	Items  []inner  `yaml:"items" doc:"Even more."`
-	hidden string   //nolint:unused // fields without a tag are no part of the document
-	Other  string   `yaml:"-"` // nor is this one
+	Name  string   `yaml:"name" required:"true" doc:"Who it is."`
+	Level level    `yaml:"level,omitempty" enum:"low,medium,high" default:"low" doc:"How much."`
+	Count int      `yaml:"count" default:"2" min:"1" max:"8" doc:"How many."`
+	On    bool     `yaml:"on" doc:"Whether."`
+	Wait  Duration `yaml:"wait" default:"10s" min:"1s" max:"1h" doc:"How long."`
+	Room  Size     `yaml:"room" default:"1MiB" min:"1KiB" doc:"How large."`
+	Hosts []string `yaml:"hosts" doc:"Which."`
+	Key   Secret   `yaml:"key" doc:"What nobody may know."`
+	Inner inner    `yaml:"inner" doc:"More."`
+	Items []inner  `yaml:"items" doc:"Even more."`
+	Other string   `yaml:"-"`
 }
 
 type inner struct {
@@ -128,6 +127,12 @@ func TestDecodeMistakes(t *testing.T) {
 		{"unknown", "name: x\ncuont: 3\n", env, []string{`:2:1: cuont: there is no such field (did you mean "count"?)`}},
 		{"unknown by its case", "name: x\nCount: 3\n", env, []string{`:2:1: Count: there is no such field (did you mean "count"?)`}},
 		{"unknown without a neighbour", "name: x\ninner: {id: i, zebra: 3}\n", env, []string{":2:16: inner.zebra: there is no such field (known here: id, wait)"}},
+		{"unknown but known elsewhere", "name: x\nid: i\ninner:\n  id: i\n  hosts: []\n", env, []string{
+			`:2:1: id: there is no such field (did you mean "inner.id" or "items[].id"?)`,
+			`:5:3: inner.hosts: there is no such field (did you mean "hosts"?)`}},
+		{"unprintable", "name: x\n\"a\\nb\\e\": 1\nlevel: \"\\L\"\n", env, []string{
+			`:2:1: a\nb\x1b: there is no such field (known here: name, level, count, on, wait, room, hosts, key, inner, items)`,
+			`:3:8: level: "\u2028" is not allowed (known here: low, medium, high)`}},
 		{"twice", "name: x\ncount: 3\nname: y\n", env, []string{":3:1: name: is given twice, first in line 1"}},
 		{"unknown twice", "name: x\nzz: 1\nzz: 2\n", env, []string{
 			":2:1: zz: there is no such field (known here: name, level, count, on, wait, room, hosts, key, inner, items)",
@@ -253,7 +258,9 @@ func TestMistakesAreBounded(t *testing.T) {
 	}
 	long := strings.Repeat("ä", 10_000)
 	err := Decode("f", []byte("name: x\nlevel: "+long+"\nx"+long+": y\n"), new(sample), Options{}).Err()
-	if len(err.Error()) > 1000 {
+	r := Decode("f", []byte("name: x\n"), new(sample), Options{})
+	r.Mistake("name", "%q", long)
+	if len(err.Error()) > 1000 || len(r.Err().Error()) > 1000 {
 		t.Errorf("a mistake repeats %d bytes of the document", len(err.Error()))
 	}
 }

@@ -54,7 +54,7 @@ func Decode(file string, text []byte, into any, opts Options) *Report {
 	if root == nil {
 		return r
 	}
-	d := decoder{report: r, opts: opts, dir: filepath.Dir(file)}
+	d := decoder{report: r, opts: opts, dir: filepath.Dir(file), whole: v.Type()}
 	d.root(root, v)
 	return r
 }

@@ -56,6 +56,25 @@ func names(fields []field) []string {
 	return list
 }
 
+// pathsOf lists where in t there are fields of that name: "router.ttl",
+// "zones[].name".
+func pathsOf(t reflect.Type, path, name string) []string {
+	var paths []string
+	for _, f := range fieldsOf(t) {
+		at, ft := join(path, f.name), t.Field(f.index).Type
+		if f.name == name {
+			paths = append(paths, at)
+		}
+		if ft.Kind() == reflect.Slice {
+			at, ft = at+"[]", ft.Elem()
+		}
+		if isSection(ft) {
+			paths = append(paths, pathsOf(ft, at, name)...)
+		}
+	}
+	return paths
+}
+
 // setDefaults gives every field of v, and of the structs in it, its default.
 func setDefaults(v reflect.Value) {
 	for _, f := range fieldsOf(v.Type()) {

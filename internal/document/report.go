@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -76,10 +77,35 @@ func (r *Report) add(at place, path, hint, format string, args ...any) {
 		return
 	}
 	r.mistakes = append(r.mistakes, Error{
-		File: r.file, Line: at.line, Column: at.column, Path: path,
-		Message: fmt.Sprintf(format, args...), Hint: hint,
+		File: r.file, Line: at.line, Column: at.column, Path: oneLine(path),
+		Message: oneLine(fmt.Sprintf(format, args...)), Hint: oneLine(hint),
 	})
 }
+
+// maxLine is how many bytes of a path, a message or a hint are kept.
+const maxLine = 500
+
+// oneLine makes foreign text fit for a terminal and a log: cut, and without anything
+// that does not print.
+func oneLine(s string) string {
+	if len(s) > maxLine {
+		s = strings.ToValidUTF8(s[:maxLine], "") + "…"
+	}
+	if strings.IndexFunc(s, unprintable) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, c := range s {
+		if unprintable(c) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(c), "'"))
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+func unprintable(c rune) bool { return !strconv.IsPrint(c) }
 
 // find is the place of path, or of the innermost part of the document around it.
 func (r *Report) find(path string) place {

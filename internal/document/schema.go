@@ -15,27 +15,27 @@ type SchemaConfig struct {
 
 // schema is one node of a JSON Schema.
 type schema struct {
-	Schema      string      `json:"$schema,omitempty"`
-	ID          string      `json:"$id,omitempty"`
-	Ref         string      `json:"$ref,omitempty"`
-	Title       string      `json:"title,omitempty"`
-	Description string      `json:"description,omitempty"`
-	Type        any         `json:"type,omitempty"`
-	Enum        []string    `json:"enum,omitempty"`
-	Pattern     string      `json:"pattern,omitempty"`
-	Default     any         `json:"default,omitempty"`
-	Minimum     any         `json:"minimum,omitempty"`
-	Maximum     any         `json:"maximum,omitempty"`
-	MinLength   int         `json:"minLength,omitempty"`
-	MinItems    int         `json:"minItems,omitempty"`
-	Items       *schema     `json:"items,omitempty"`
-	AnyOf       []*schema   `json:"anyOf,omitempty"`
-	Properties  properties  `json:"properties,omitempty"`
-	Required    []string    `json:"required,omitempty"`
-	Additional  *bool       `json:"additionalProperties,omitempty"`
-	MinProps    int         `json:"minProperties,omitempty"`
-	MaxProps    int         `json:"maxProperties,omitempty"`
-	Defs        *properties `json:"$defs,omitempty"`
+	Schema      string     `json:"$schema,omitempty"`
+	ID          string     `json:"$id,omitempty"`
+	Ref         string     `json:"$ref,omitempty"`
+	Title       string     `json:"title,omitempty"`
+	Description string     `json:"description,omitempty"`
+	Type        any        `json:"type,omitempty"`
+	Enum        []string   `json:"enum,omitempty"`
+	Pattern     string     `json:"pattern,omitempty"`
+	Default     any        `json:"default,omitempty"`
+	Minimum     any        `json:"minimum,omitempty"`
+	Maximum     any        `json:"maximum,omitempty"`
+	MinLength   int        `json:"minLength,omitempty"`
+	MinItems    int        `json:"minItems,omitempty"`
+	Items       *schema    `json:"items,omitempty"`
+	AnyOf       []*schema  `json:"anyOf,omitempty"`
+	Properties  properties `json:"properties,omitempty"`
+	Required    []string   `json:"required,omitempty"`
+	Additional  *bool      `json:"additionalProperties,omitempty"`
+	MinProps    int        `json:"minProperties,omitempty"`
+	MaxProps    int        `json:"maxProperties,omitempty"`
+	Defs        properties `json:"$defs,omitempty"`
 }
 
 // properties are schemas by name, in the order of the struct's fields.
@@ -76,8 +76,7 @@ func Schema(v any, config SchemaConfig) ([]byte, error) {
 	root := w.section(reflect.TypeOf(v))
 	root.Schema = "https://json-schema.org/draft/2020-12/schema"
 	root.ID, root.Title = config.ID, config.Title
-	defs := w.defs()
-	root.Defs = &defs
+	root.Defs = w.defs()
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -40,7 +40,7 @@ func (s Secret) String() string {
 }
 
 // Format hides the value under every verb of package fmt.
-func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) } //nolint:errcheck // fmt's own states do not fail
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText hides the value, in JSON and in logs.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -1,25 +1,43 @@
 package document
 
-import (
-	"strings"
-)
+import "strings"
 
-// suggest is the hint for a word that is not among those known: the nearest, if
-// one is near, else all of them where they are few.
-func suggest(word string, known []string) string {
+// suggest is the hint for a word that is not allowed: the nearest of those that are,
+// if one is near, else all of them where they are few.
+func suggest(word string, allowed []string) string {
+	if near := nearest(word, allowed); near != "" {
+		return didYouMean(near)
+	}
+	return known(allowed)
+}
+
+// nearest is the word most like the given one, or "" if none is like it.
+func nearest(word string, words []string) string {
 	best, distance := "", max(1, len(word)/3)+1
-	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), k); d < distance {
-			best, distance = k, d
+	for _, w := range words {
+		if d := editDistance(strings.ToLower(word), w); d < distance {
+			best, distance = w, d
 		}
 	}
-	switch {
-	case best != "":
-		return "did you mean " + quote(best) + "?"
-	case len(known) > 0 && len(known) <= 20:
-		return "known here: " + strings.Join(known, ", ")
+	return best
+}
+
+func didYouMean(words ...string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = quote(w)
 	}
-	return ""
+	return "did you mean " + strings.Join(quoted, " or ") + "?"
+}
+
+// maxKnown is how many words a hint lists.
+const maxKnown = 20
+
+func known(words []string) string {
+	if len(words) == 0 || len(words) > maxKnown {
+		return ""
+	}
+	return "known here: " + strings.Join(words, ", ")
 }
 
 // maxWord bounds the work of editDistance: no known word is near a longer one.

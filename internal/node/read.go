@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,7 +79,14 @@ func (f *File) Alone() bool { return f.caches() && f.Cache.Upstream != "" }
 
 // Text writes the file as YAML that Read reads back. A secret in the clear is not
 // written: use document.SecretFile.
-func (f *File) Text() ([]byte, error) { return document.Encode(f) }
+func (f *File) Text() ([]byte, error) {
+	text, err := document.Encode(f)
+	if err != nil {
+		return nil, fmt.Errorf("write node file of %s: %w", f.Name, err)
+	}
+	// What looks like a variable is not one: they were replaced when f was read.
+	return bytes.ReplaceAll(text, []byte("${"), []byte("$${")), nil
+}
 
 // Schema is the JSON Schema of node files.
 func Schema() ([]byte, error) {

@@ -247,6 +247,7 @@ func TestTextReadsBack(t *testing.T) {
 	edge.Listen = []string{"127.0.0.11:8080"}
 	edge.Bus.Address = "nats://127.0.0.1:7071"
 	edge.Cache.Memory = 1000_000_000
+	edge.Data = "/data/${NAME}/$${NAME}/$NAME"
 	for _, f := range []*File{distributor, router, edge} {
 		text, err := f.Text()
 		if err != nil {

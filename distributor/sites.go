@@ -22,15 +22,16 @@ const catchUp = 2 * time.Second
 // defaultFile names a document whose file the caller does not name.
 const defaultFile = "document"
 
-// conditions are the precondition fields of a write (RFC 9110 §13.1); a version's
-// entity tag is its number.
-type conditions struct {
+// Conditions are the precondition fields of a write (RFC 9110 §13.1); a version's
+// entity tag is its number. The type is exported because huma fills no embedded struct
+// that is not.
+type Conditions struct {
 	IfMatch     string `header:"If-Match" maxLength:"30" doc:"The version, in double quotes, that must be there."`
 	IfNoneMatch string `header:"If-None-Match" maxLength:"30" doc:"*: there must be no such site."`
 }
 
 // expect is the version as cluster.Documents expects it.
-func (c conditions) expect() (int, error) {
+func (c Conditions) expect() (int, error) {
 	switch {
 	case c.IfMatch == "" && c.IfNoneMatch == "":
 		return cluster.AnyVersion, nil
@@ -47,7 +48,7 @@ func (c conditions) expect() (int, error) {
 }
 
 type applyInput struct {
-	conditions
+	Conditions
 	By      string `header:"Freshet-By" maxLength:"256" doc:"Who stores it, for the history."`
 	File    string `query:"file" maxLength:"500" doc:"What mistakes are said to be in."`
 	Message string `query:"message" maxLength:"1000" doc:"Why, for the history."`
@@ -150,7 +151,7 @@ func (d *Distributor) catchUp(ctx context.Context, name string, doc *site.Docume
 }
 
 type deleteInput struct {
-	conditions
+	Conditions
 	Name string `path:"name" maxLength:"63"`
 	By   string `header:"Freshet-By" maxLength:"256" doc:"Who deletes it."`
 }

@@ -21,6 +21,7 @@ import (
 	"freshet/edge/upstream"
 	"freshet/internal/cluster"
 	"freshet/internal/command"
+	"freshet/internal/command/follower"
 	"freshet/internal/document"
 	"freshet/internal/header"
 	"freshet/internal/hop"
@@ -131,7 +132,9 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 		}
 		return nil
 	})
-	follower, err := e.follower()
+	follower, err := follower.New(follower.Config{
+		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Log: e.log, Metrics: e.env.Metrics,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +191,7 @@ func (e *Edge) Restart(clock command.Clock, why command.RestartReason) error {
 	case command.RestartGap:
 		e.log.Warn("command log has a gap, everything stored is invalidated", "clock", clock.String())
 	case command.RestartReplaced:
-		e.log.Error("command log was replaced, everything stored is invalidated", "clock", clock.String())
+		e.log.Error("command log was replaced or cut short, everything stored is invalidated", "clock", clock.String())
 	}
 	return nil
 }

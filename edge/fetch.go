@@ -28,14 +28,17 @@ var (
 // spec says how to fill one key. req is copied: the fill outlives it.
 func (e *Edge) spec(s *site.Document, req *exchange.Request, key response.Key, scopes []response.ScopeHash, fence hop.Fence) upstream.Spec {
 	req = req.Clone()
+	generation := e.table.Generation()
 	return upstream.Spec{
 		MaxBody: e.maxBody,
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
 			up := upstream.Request{Method: req.Method, Host: policy.Authority(s, req), Target: req.Target, Header: policy.FillHeader(req)}
 			return e.ask(ctx, e.parents.For(s, key.Text), up, fence)
 		},
-		Admit: func(reply *upstream.Reply) *response.Response { return e.admit(s, req, key, scopes, reply) },
-		Keep:  func(r *response.Response) { e.keep(key, r) },
+		Admit: func(reply *upstream.Reply) *response.Response {
+			return e.admit(s, req, reply, &response.Response{Key: key, Scopes: scopes, Generation: generation})
+		},
+		Keep: func(r *response.Response) { e.keep(key, r) },
 	}
 }
 
@@ -125,13 +128,14 @@ func (e *Edge) stamp(fence hop.Fence) hop.Truth {
 	return hop.Truth{Log: fence.Log, Born: born, AsOf: born}
 }
 
-// admit makes what is to be stored of an answer, or shared with those who wait
-// for the same; nil when it is for nobody but the one who asked.
-func (e *Edge) admit(s *site.Document, req *exchange.Request, key response.Key, scopes []response.ScopeHash, reply *upstream.Reply) *response.Response {
+// admit makes of r, which has what was known before the answer, what is to be
+// stored of it, or shared with those who wait for the same; nil when it is for
+// nobody but the one who asked.
+func (e *Edge) admit(s *site.Document, req *exchange.Request, reply *upstream.Reply, r *response.Response) *response.Response {
 	life := httpcache.NewFreshness(reply.Header, reply.Sent, reply.Received, policy.Defaults(s))
 	why := httpcache.MayStore(req.Method, req.Header, reply.Status, reply.Header, &life)
 	shared := why == httpcache.ByStatus && reply.Status >= 500 // to those who wait, and not stored
-	r := &response.Response{Key: key, Status: reply.Status, Freshness: life, Log: reply.Truth.Log, Born: reply.Truth.Born, Scopes: scopes}
+	r.Status, r.Freshness, r.Log, r.Born = reply.Status, life, reply.Truth.Log, reply.Truth.Born
 	r.RaiseAsOf(reply.Truth.AsOf)
 	if why != httpcache.Stored && !shared {
 		e.metrics.notStored(why)
@@ -148,7 +152,7 @@ func (e *Edge) admit(s *site.Document, req *exchange.Request, key response.Key, 
 	}
 	r.Header, r.ETag = h, reply.Header.Get("ETag")
 	if r.Vary = httpcache.VaryNames(reply.Header); len(r.Vary) > 0 {
-		r.Key = variantKey(key, req.Header, r.Vary)
+		r.Key = variantKey(r.Key, req.Header, r.Vary)
 	}
 	return r
 }
@@ -178,7 +182,7 @@ func (e *Edge) keep(key response.Key, r *response.Response) {
 	if len(r.Vary) == 0 {
 		return
 	}
-	index := &response.Response{Key: key, Kind: response.Varies, Vary: r.Vary, Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes}
+	index := &response.Response{Key: key, Kind: response.Varies, Vary: r.Vary, Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation}
 	index.RaiseAsOf(r.AsOf())
 	e.store.Put(index)
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"freshet/internal/cluster"
 )
 
 // Exit codes, the same for every verb.
@@ -48,6 +50,9 @@ func fail(code int, format string, args ...any) error {
 	return &codedError{code, fmt.Errorf(format, args...)}
 }
 
+// version is the binary's, set when it is linked.
+var version = "dev"
+
 func main() {
 	os.Exit(execute(context.Background(), os.Args[1:]))
 }
@@ -71,6 +76,7 @@ func execute(ctx context.Context, args []string) int {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "freshet",
+		Version:       version,
 		Short:         "A CDN that you run yourself: one binary whose roles form a whole CDN",
 		Long:          "Freshet is a CDN that you run yourself: one binary whose roles form a whole CDN.\n\n" + exitCodes,
 		SilenceUsage:  true,
@@ -79,5 +85,15 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(exitUsage, "%w; see '%s --help'", err, cmd.CommandPath())
 	})
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run a CDN:"}, &cobra.Group{ID: "operate", Title: "Operate it:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("run", newDevCommand(), newEdgeCommand(), newRoleCommand(cluster.Mid), newRoleCommand(cluster.Origin),
+		newRoleCommand(cluster.Router), newRoleCommand(cluster.Distributor), newCheckCommand())
+	add("operate", newSiteCommand(), newPushCommand(), newPurgeCommand(), newNodesCommand(), newStatusCommand())
 	return root
 }

@@ -39,10 +39,11 @@ type Table struct {
 	}
 }
 
-// moment is the logical time and the floor, which change together.
+// moment is the logical time and what counts as dead at it, which change together.
 type moment struct {
-	clock command.Clock
-	floor command.Seq
+	clock      command.Clock
+	floor      command.Seq
+	generation uint32
 }
 
 // New is an empty table at no time: nothing is true until Restart says where the
@@ -59,14 +60,19 @@ func New() *Table {
 // Clock is the logical time that is applied.
 func (t *Table) Clock() command.Clock { return t.now.Load().clock }
 
+// Generation counts the restarts. What was asked for under an earlier one is dead:
+// a log that has lost its end gives sequences out a second time, so that comparing
+// them would not tell.
+func (t *Table) Generation() uint32 { return t.now.Load().generation }
+
 // Marks is the number of marks held.
 func (t *Table) Marks() int64 { return t.count.Load() }
 
 // Restart begins at clock with nothing known to be true before it.
 func (t *Table) Restart(clock command.Clock) {
-	// First the time: from here on what is of another log, or below the floor, is
-	// dead. Then the marks may go, because all of them lie at or below the floor.
-	t.now.Store(&moment{clock: clock, floor: clock.Seq})
+	// First the time: from here on all that came before is dead. Then the marks may
+	// go, because they speak of nothing else.
+	t.now.Store(&moment{clock: clock, floor: clock.Seq, generation: t.now.Load().generation + 1})
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.Lock()
@@ -83,7 +89,9 @@ func (t *Table) Apply(seq command.Seq, c command.Command) {
 		t.set(response.HashScope(scope), seq)
 	}
 	was := t.now.Load()
-	t.now.Store(&moment{clock: command.Clock{Log: was.clock.Log, Seq: seq}, floor: was.floor})
+	next := *was
+	next.clock.Seq = seq
+	t.now.Store(&next)
 	if t.count.Load() > t.max {
 		t.forget()
 	}
@@ -115,7 +123,7 @@ func (t *Table) highest(scopes []response.ScopeHash) command.Seq {
 func (t *Table) Alive(r *response.Response) bool {
 	now := t.now.Load() // before the marks: AsOf is raised to this, no further
 	asOf := max(r.AsOf(), r.Born)
-	if r.Log != now.clock.Log || asOf < now.floor {
+	if r.Generation != now.generation || r.Log != now.clock.Log || asOf < now.floor {
 		return false
 	}
 	if asOf >= now.clock.Seq {
@@ -126,7 +134,7 @@ func (t *Table) Alive(r *response.Response) bool {
 	}
 	// A mark may have been forgotten while the marks were read; the floor that took
 	// its place stood before that.
-	if after := t.now.Load(); after.clock.Log != r.Log || asOf < after.floor {
+	if after := t.now.Load(); after.generation != now.generation || asOf < after.floor {
 		return false
 	}
 	r.RaiseAsOf(now.clock.Seq)
@@ -155,8 +163,9 @@ func (t *Table) forget() {
 	}
 	slices.SortFunc(all, func(a, b command.Seq) int { return cmp.Compare(a, b) })
 	floor := all[len(all)/2]
-	was := t.now.Load()
-	t.now.Store(&moment{clock: was.clock, floor: max(was.floor, floor)})
+	next := *t.now.Load()
+	next.floor = max(next.floor, floor)
+	t.now.Store(&next)
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.Lock()

@@ -21,7 +21,7 @@ func purge(scopes ...command.Scope) command.Command {
 }
 
 func stored(born command.Seq, scopes ...command.Scope) *response.Response {
-	r := &response.Response{Log: testLog, Born: born}
+	r := &response.Response{Log: testLog, Born: born, Generation: 1}
 	for _, s := range scopes {
 		r.Scopes = append(r.Scopes, response.HashScope(s))
 	}
@@ -77,6 +77,20 @@ func TestRestartKillsAllThatCameBefore(t *testing.T) {
 	table.Restart(command.Clock{Log: 99, Seq: 1})
 	if table.Alive(other) {
 		t.Error("alive under another log, whose sequences are lower")
+	}
+}
+
+func TestALogThatLostItsEndRevivesNothing(t *testing.T) {
+	table := started()
+	table.Apply(11, purge(url("s", "/x")))
+	r := stored(11, url("s", "/a"))
+	if !table.Alive(r) {
+		t.Fatal("dead at the start")
+	}
+	table.Restart(command.Clock{Log: testLog, Seq: 10})
+	table.Apply(11, purge(url("s", "/a"))) // the number is given out again
+	if table.Alive(r) {
+		t.Error("alive after a purge that bears the number of an earlier command")
 	}
 }
 

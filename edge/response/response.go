@@ -69,6 +69,8 @@ type Response struct {
 	Log    command.LogID
 	Born   command.Seq
 	Scopes []ScopeHash // every scope that a command could cover this response by
+	// Generation is this node's count of restarts of its log when it asked.
+	Generation uint32
 
 	asOf atomic.Uint64 // true up to here: tested against every mark up to this sequence
 }
@@ -77,7 +79,7 @@ type Response struct {
 func (r *Response) WithBody(b Body) *Response {
 	c := &Response{
 		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, ETag: r.ETag,
-		Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes,
+		Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())
 	return c

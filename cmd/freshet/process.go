@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"freshet/distributor"
+	"freshet/edge"
+	"freshet/internal/bus"
+	"freshet/internal/bus/jetstream"
+	"freshet/internal/cluster"
+	"freshet/internal/cluster/consul"
+	"freshet/internal/cluster/local"
+	"freshet/internal/node"
+	"freshet/internal/run"
+	"freshet/internal/telemetry"
+	"freshet/origin"
+	"freshet/router"
+)
+
+// runNodes runs one node for each node file, all in this process, until ctx ends.
+// They start in the order given and stop in the reverse one.
+func runNodes(ctx context.Context, files ...*node.File) error {
+	shared, err := openLocal(files)
+	if err != nil {
+		return err
+	}
+	if shared != nil {
+		defer shared.Close()
+	}
+	tasks := make([]run.Task, len(files))
+	for i, f := range files {
+		tasks[i] = run.Task{Name: f.Name, Run: func(ctx context.Context) error { return runNode(ctx, f, shared) }}
+	}
+	log, err := telemetry.NewLogger(os.Stderr, files[0].Log.Level, files[0].Log.Format)
+	if err != nil {
+		return err
+	}
+	return run.Tasks(ctx, log, tasks...)
+}
+
+// openLocal opens the cluster that the nodes of this process share, if any of them
+// asks for one. It keeps its state with the distributor, which owns the sites.
+func openLocal(files []*node.File) (*local.Cluster, error) {
+	wanted, dir := false, ""
+	for _, f := range files {
+		if f.Cluster.Kind == "local" && !f.Alone() {
+			wanted = true
+			if f.Role == cluster.Distributor {
+				dir = filepath.Join(f.Data, "cluster")
+			}
+		}
+	}
+	if !wanted {
+		return nil, nil
+	}
+	return local.New(local.Config{Dir: dir})
+}
+
+// runNode runs one node until ctx ends: it opens what the role stands on, and
+// closes it after the role has ended.
+func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
+	log, err := telemetry.NewLogger(os.Stderr, f.Log.Level, f.Log.Format)
+	if err != nil {
+		return err
+	}
+	log = log.With("node", f.Name)
+	registry := telemetry.NewRegistry(string(f.Role), f.Name, version)
+	env := node.Env{File: f, Log: log, Metrics: registry, Health: telemetry.NewHealth(), Version: version}
+	admin := telemetry.NewAdmin(telemetry.AdminConfig{Registry: registry, Health: env.Health, Log: log})
+	adminListener, err := run.Listen("tcp", f.Admin)
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	defer adminListener.Close()
+	if !f.Alone() {
+		if env.Cluster, err = openCluster(f, shared, log); err != nil {
+			return err
+		}
+		if env.Cluster != cluster.Cluster(shared) {
+			defer env.Cluster.Close()
+		}
+		var closeBus func()
+		if env.Bus, closeBus, err = openBus(ctx, f, log); err != nil {
+			return err
+		}
+		defer closeBus()
+	}
+	role, err := newRole(env)
+	if err != nil {
+		return err
+	}
+	return run.Tasks(ctx, log,
+		run.Task{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, adminListener) }},
+		run.Task{Name: string(f.Role), Run: role.Run},
+	)
+}
+
+// role is what every program offers to the one who runs it.
+type role interface {
+	Run(ctx context.Context) error
+}
+
+func newRole(env node.Env) (role, error) {
+	switch env.File.Role {
+	case cluster.Edge, cluster.Mid:
+		return edge.New(env)
+	case cluster.Origin:
+		return origin.New(env)
+	case cluster.Router:
+		return router.New(env)
+	case cluster.Distributor:
+		return distributor.New(env)
+	}
+	return nil, fmt.Errorf("unknown role %q", env.File.Role)
+}
+
+func openCluster(f *node.File, shared *local.Cluster, log *slog.Logger) (cluster.Cluster, error) {
+	if f.Cluster.Kind == "local" {
+		return shared, nil
+	}
+	c := f.Cluster
+	return consul.New(consul.Config{
+		Address: c.Address, Prefix: c.Prefix, Token: c.Token.Value(),
+		TLS: consul.TLS{CA: c.TLS.CA, Cert: c.TLS.Cert, Key: c.TLS.Key, ServerName: c.TLS.ServerName},
+	}, log)
+}
+
+// openBus connects to the bus; a distributor without an address runs it as well.
+func openBus(ctx context.Context, f *node.File, log *slog.Logger) (b bus.Bus, closeBus func(), err error) {
+	cfg := jetstream.Config{
+		Address: f.Bus.Address, User: f.Bus.User, Password: f.Bus.Password.Value(),
+		TLS: jetstream.TLS{CA: f.Bus.TLS.CA, Cert: f.Bus.TLS.Cert, Key: f.Bus.TLS.Key, ServerName: f.Bus.TLS.ServerName},
+	}
+	if f.Bus.Address != "" {
+		conn, err := jetstream.Connect(ctx, cfg, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		return conn, conn.Close, nil
+	}
+	if f.Role != cluster.Distributor {
+		return nil, nil, errors.New("bus.address is not set; only a distributor embeds the bus")
+	}
+	server, err := jetstream.Start(jetstream.ServerConfig{
+		Listen: f.Bus.Listen, Dir: filepath.Join(f.Data, "bus"), User: cfg.User, Password: cfg.Password,
+	}, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := server.Connect(ctx, cfg, log)
+	if err != nil {
+		server.Shutdown()
+		return nil, nil, err
+	}
+	return conn, func() { conn.Close(); server.Shutdown() }, nil
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"freshet/internal/cluster"
+	"freshet/internal/document"
+	"freshet/internal/node"
+	"freshet/internal/run"
+)
+
+// roleAbout says what each role is, for --help.
+var roleAbout = map[cluster.Role]string{
+	cluster.Edge:        "Run an edge: the cache that clients talk to",
+	cluster.Mid:         "Run a mid: the cache between the edges and the origin",
+	cluster.Origin:      "Run an origin: the authority that content is pushed to",
+	cluster.Router:      "Run a router: the name server that sends clients to edges",
+	cluster.Distributor: "Run a distributor: sites, purges and the management API",
+}
+
+// newRoleCommand is the command that runs one role from its node file.
+func newRoleCommand(role cluster.Role) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   string(role) + " -c FILE",
+		Short: roleAbout[role],
+		Long: roleAbout[role] + `, as its node file says.
+
+'freshet check --schema node' prints what a node file may say, and 'freshet check
+FILE' finds the mistakes in one. Any value in it can come from the environment as
+${NAME}, and secrets from files. SIGTERM drains: the node is withdrawn, requests
+under way are finished, and the process ends with exit code 0; a second one ends it
+at once.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file == "" {
+				return fail(exitUsage, "say with -c which node file to run; see '%s --help'", cmd.CommandPath())
+			}
+			f, err := readNodeFile(file)
+			if err != nil {
+				return err
+			}
+			if f.Role != role {
+				return fail(exitInvalid, "%s: its role is %s: run 'freshet %s -c %s'", file, f.Role, f.Role, file)
+			}
+			return runUntilSignal(cmd.Context(), f)
+		},
+	}
+	cmd.Flags().StringVarP(&file, "config", "c", "", "the node file")
+	return cmd
+}
+
+// newEdgeCommand is the edge's command, which can do without a node file.
+func newEdgeCommand() *cobra.Command {
+	cmd := newRoleCommand(cluster.Edge)
+	cmd.Use = "edge -c FILE | --listen ADDR --upstream URL"
+	cmd.Example = `  freshet edge -c edge.yaml
+  freshet edge --listen :8080 --upstream http://127.0.0.1:3000   # a caching reverse proxy, no cluster`
+	alone := node.New(cluster.Edge, "edge")
+	var listen []string
+	var memory string
+	f := cmd.Flags()
+	f.StringVar(&alone.Cache.Upstream, "upstream", "", "`URL` to cache for every host, without a cluster: http(s)://host[:port]")
+	f.StringSliceVar(&listen, "listen", []string{":8080"}, "with --upstream: addresses to listen on")
+	f.StringVar(&memory, "memory", "256MiB", "with --upstream: RAM for stored responses")
+	f.StringVar(&alone.Name, "name", "edge", "with --upstream: name in Via and Cache-Status")
+	f.StringVar(&alone.Admin, "admin", alone.Admin, "with --upstream: `address` of health, metrics and profiles")
+	f.StringVar(&alone.Log.Level, "log-level", "info", "with --upstream: debug, info, warn or error")
+	f.StringVar(&alone.Log.Format, "log-format", "text", "with --upstream: text or json")
+	fromFile := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if alone.Cache.Upstream == "" {
+			for _, name := range []string{"listen", "memory", "name", "admin", "log-level", "log-format"} {
+				if cmd.Flags().Changed(name) {
+					return fail(exitUsage, "--%s goes with --upstream; with -c the node file says it", name)
+				}
+			}
+			return fromFile(cmd, args)
+		}
+		if cmd.Flags().Changed("config") {
+			return fail(exitUsage, "-c and --upstream exclude each other: a node file has cache.upstream")
+		}
+		if err := alone.Cache.Memory.UnmarshalText([]byte(memory)); err != nil {
+			return fail(exitUsage, "--memory: %w", err)
+		}
+		alone.Listen = listen
+		checked, err := reread(alone)
+		if err != nil {
+			return err
+		}
+		return runUntilSignal(cmd.Context(), checked)
+	}
+	return cmd
+}
+
+// reread writes a node file that flags have made and reads it back, so that it is
+// checked as any other. A mistake is one of the command line.
+func reread(f *node.File) (*node.File, error) {
+	text, err := f.Text()
+	if err != nil {
+		return nil, err
+	}
+	read, err := node.Read("", text, os.LookupEnv)
+	var mistakes document.Errors
+	if errors.As(err, &mistakes) {
+		return nil, fail(exitUsage, "%s: %s", mistakes[0].Path, mistakes[0].Message)
+	}
+	return read, err
+}
+
+// readNodeFile reads a node file and gives its errors their exit codes.
+func readNodeFile(path string) (*node.File, error) {
+	f, err := node.ReadFile(path)
+	var mistakes document.Errors
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.As(err, &mistakes):
+		return nil, fail(exitInvalid, "%s is not valid:\n%w", path, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fail(exitNotFound, "%w; name an existing file with -c", err)
+	}
+	return nil, fail(exitError, "%w", err)
+}
+
+// runUntilSignal runs nodes until SIGTERM or SIGINT.
+func runUntilSignal(ctx context.Context, files ...*node.File) error {
+	ctx, stop := run.Signals(ctx)
+	defer stop()
+	return runNodes(ctx, files...)
+}

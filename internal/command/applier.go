@@ -1,15 +1,17 @@
 package command
 
-// Applier is where a node's follower delivers the log. Calls come from one
-// goroutine, in order. An Applier must have made its effect durable, as far as the
-// node keeps anything over a restart, when it returns.
+// Applier is where a node's follower (package follower) delivers the log. Calls come
+// from one goroutine, in order; a call that returned an error is made again. An Applier
+// must have made its effect durable, as far as the node keeps anything over a restart,
+// when it returns.
 type Applier interface {
 	// Apply carries out one command at its sequence, which is one above the last.
 	Apply(seq Seq, c Command) error
-	// Restart says that what came before clock is not known to be true: another log
-	// (clock.Log differs from the last one), a gap in the log, or the first start of
-	// a node without state. Everything stored as of an earlier clock is dead, and
-	// Apply continues at clock.Seq+1.
+	// Restart says that nothing which the node has stored until now is known to be true:
+	// the log is another one or has lost its end, has a gap, or the node starts without
+	// state. All of it is dead, and Apply continues at clock.Seq+1. clock is mostly above
+	// everything stored, but not if the log has lost its end: its id is then the same
+	// and its sequence lower, so that comparing clocks does not tell what is dead.
 	Restart(clock Clock, why RestartReason) error
 }
 
@@ -20,5 +22,5 @@ type RestartReason string
 const (
 	RestartFresh    RestartReason = "fresh"    // the node had no state
 	RestartGap      RestartReason = "gap"      // the log no longer reaches back to what was applied
-	RestartReplaced RestartReason = "replaced" // the log has another id: an alarm
+	RestartReplaced RestartReason = "replaced" // the log has another id, or has lost its end: an alarm
 )

@@ -1,0 +1,297 @@
+// Package follower reads the command log on a node and hands its commands, in order
+// and none twice, to the node's command.Applier. It notices what a log can do besides
+// growing (it was cut short, lost, replaced, cannot be reached) and tells the Applier
+// what that means for all that is stored.
+//
+// It stands beside package command, not in it, because it speaks to package bus, which
+// builds on command.
+package follower
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"freshet/internal/bus"
+	"freshet/internal/command"
+)
+
+// Timing of a follower.
+const (
+	pollEvery   = 2 * time.Second        // the head is asked for, so that a replaced or silent log is noticed
+	callTimeout = 5 * time.Second        // of one call to the bus
+	minRetry    = 100 * time.Millisecond // after a failure, doubling with jitter
+	maxRetry    = 2 * time.Second
+	stallPolls  = 3 // polls without any progress towards a higher head after which reading begins anew
+	shortLooks  = 3 // looks in a row at a log that ends below what was applied, until it is believed
+)
+
+// Config is what a follower needs.
+type Config struct {
+	Node, Role string // as in Progress
+	Bus        bus.Bus
+	Applier    command.Applier
+	// Start is the clock that the node's durable state is as of; zero for none.
+	Start   command.Clock
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Follower follows the command log. Its methods other than Run may be called from any
+// goroutine.
+type Follower struct {
+	cfg     Config
+	metrics *metrics
+	clock   atomic.Pointer[command.Clock]
+	ready   atomic.Bool   // has caught up once
+	changed chan struct{} // there is progress to publish
+	short   int           // looks in a row at a log that is too short; Run's
+	failing bool          // the last session has failed, and that was logged; Run's
+
+	mu struct {
+		sync.Mutex
+		away    error     // why the last look at the head failed
+		head    bus.Head  // the last one seen
+		goal    time.Time // when goalSeq was first seen
+		goalSeq command.Seq
+		alarm   string
+		alarmAt time.Time
+	}
+}
+
+// errLook ends a session of reading: the log is not what it was, look at its head.
+var errLook = errors.New("the command log has changed")
+
+// New makes a follower. It fails if its metrics are registered already.
+func New(cfg Config) (*Follower, error) {
+	f := &Follower{cfg: cfg, changed: make(chan struct{}, 1)}
+	start := cfg.Start
+	f.clock.Store(&start)
+	f.mu.away = errors.New("the command log has not been looked at yet")
+	var err error
+	if f.metrics, err = newMetrics(cfg.Metrics, f); err != nil {
+		return nil, fmt.Errorf("follow command log: %w", err)
+	}
+	return f, nil
+}
+
+// Clock is how far the log is applied: the Applier has returned from all up to it.
+// Zero before the first Restart of a node without state. It costs one atomic load.
+func (f *Follower) Clock() command.Clock { return *f.clock.Load() }
+
+// Run follows until ctx ends, and returns nil. Trouble with the bus and errors of the
+// Applier are retried, the latter from the command that failed.
+func (f *Follower) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { f.publish(ctx) })
+
+	for wait := minRetry; ; {
+		before := f.Clock()
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if f.Clock() != before {
+			wait = minRetry
+			f.recovered()
+		}
+		if !errors.Is(err, errLook) && !f.failing {
+			f.cfg.Log.Warn("command log interrupted", "clock", f.Clock(), "err", err)
+			f.failing = true
+		}
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		case <-ctx.Done():
+			return nil
+		}
+		wait = min(2*wait, maxRetry)
+	}
+}
+
+// follow is one session: a look at the head, then reading until something is wrong.
+func (f *Follower) follow(ctx context.Context) error {
+	head, err := f.look(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.adopt(head); err != nil {
+		return err
+	}
+	clock := f.Clock()
+	reader, err := f.read(ctx, clock)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+
+	ctx, stop := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop(nil)
+	wg.Go(func() { f.watch(ctx, clock.Log, stop) })
+
+	for {
+		if f.Clock().Seq >= head.Last {
+			f.recovered()
+			if !f.ready.Swap(true) {
+				f.cfg.Log.Info("command log applied up to its head", "clock", f.Clock())
+			}
+		}
+		e, err := reader.Next(ctx)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return err
+		}
+		if err := f.deliver(e); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *Follower) read(ctx context.Context, clock command.Clock) (bus.Reader, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return f.cfg.Bus.Read(ctx, clock.Log, clock.Seq+1)
+}
+
+// look asks for the head and remembers the answer.
+func (f *Follower) look(ctx context.Context) (bus.Head, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	head, err := f.cfg.Bus.Head(ctx)
+	f.saw(head, err)
+	return head, err
+}
+
+// adopt compares the head with what was applied, before anything is read. What the
+// two have in common is kept; else the Applier restarts.
+func (f *Follower) adopt(head bus.Head) error {
+	clock := f.Clock()
+	if head.Log == clock.Log && head.Last < clock.Seq {
+		// A log that has lost its end. It costs the node everything stored, so an answer
+		// of a server that was itself behind must not be enough.
+		if f.short++; f.short < shortLooks {
+			return fmt.Errorf("command log ends at %s, below %s that was applied", head.Last, clock)
+		}
+	}
+	f.short = 0
+	switch {
+	case clock.Log == 0:
+		return f.restart(head.Clock(), command.RestartFresh)
+	case head.Log != clock.Log:
+		f.alarm(fmt.Sprintf("the command log was replaced: it is %s, %s was applied", head.Clock(), clock))
+		return f.restart(head.Clock(), command.RestartReplaced)
+	case head.Last < clock.Seq:
+		f.alarm(fmt.Sprintf("the command log has lost its end: it is %s, %s was applied", head.Clock(), clock))
+		return f.restart(head.Clock(), command.RestartReplaced)
+	case head.First > clock.Seq+1:
+		return f.restart(command.Clock{Log: head.Log, Seq: head.First - 1}, command.RestartGap)
+	}
+	return nil
+}
+
+// deliver applies one record.
+func (f *Follower) deliver(e bus.Entry) error {
+	clock := f.Clock()
+	if e.Seq <= clock.Seq {
+		return fmt.Errorf("command log delivers %s after %s", e.Seq, clock)
+	}
+	if e.Seq > clock.Seq+1 {
+		clock.Seq = e.Seq - 1
+		if err := f.restart(clock, command.RestartGap); err != nil {
+			return err
+		}
+	}
+	c, err := command.Decode(e.Data)
+	if err != nil {
+		// The command that came with the error covers what the record may have meant. Its
+		// time may be unreadable; the log knows one.
+		c.At = e.At
+		f.alarm(fmt.Sprintf("record %s of the command log, applied as a wider purge: %v", e.Seq, err))
+		f.metrics.unknown.Inc()
+	}
+	if err := f.cfg.Applier.Apply(e.Seq, c); err != nil {
+		return fmt.Errorf("apply command %s at %s: %w", c.ID, e.Seq, err)
+	}
+	f.metrics.applied.Inc()
+	clock.Seq = e.Seq
+	f.advance(clock)
+	f.recovered()
+	return nil
+}
+
+// recovered notes that the log is being followed again.
+func (f *Follower) recovered() {
+	if f.failing {
+		f.failing = false
+		f.cfg.Log.Info("command log followed again", "clock", f.Clock())
+	}
+}
+
+func (f *Follower) restart(clock command.Clock, why command.RestartReason) error {
+	if err := f.cfg.Applier.Restart(clock, why); err != nil {
+		return fmt.Errorf("restart at %s, %s: %w", clock, why, err)
+	}
+	f.metrics.restarts.WithLabelValues(string(why)).Inc()
+	level := slog.LevelWarn
+	if why == command.RestartFresh {
+		level = slog.LevelInfo
+	}
+	f.cfg.Log.Log(context.Background(), level, "restarted at the command log", "clock", clock, "reason", why)
+	f.advance(clock)
+	return nil
+}
+
+// advance makes the clock visible, after the Applier has returned.
+func (f *Follower) advance(clock command.Clock) {
+	f.clock.Store(&clock)
+	select {
+	case f.changed <- struct{}{}:
+	default:
+	}
+}
+
+// watch polls the head while a session reads, and ends the session when the log has
+// changed in a way that a reader may not notice.
+func (f *Follower) watch(ctx context.Context, log command.LogID, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	var lastHead, lastApplied command.Seq
+	for still := 0; ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		before := f.Clock().Seq // an answer must know at least this
+		head, err := f.look(ctx)
+		if errors.Is(err, bus.ErrNoLog) {
+			stop(err)
+			return
+		}
+		if err != nil {
+			continue // away: the reader waits, and so does the node
+		}
+		applied := f.Clock().Seq
+		if applied < lastHead && applied == lastApplied {
+			still++
+		} else {
+			still = 0
+		}
+		lastHead, lastApplied = head.Last, applied
+		if head.Log != log || head.Last < before || head.First > applied+1 || still >= stallPolls {
+			stop(errLook)
+			return
+		}
+	}
+}

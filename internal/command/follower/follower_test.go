@@ -1,0 +1,588 @@
+package follower_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"freshet/internal/bus"
+	"freshet/internal/bus/memory"
+	"freshet/internal/command"
+	"freshet/internal/command/follower"
+	"freshet/internal/telemetry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorder is an Applier that holds the follower to its contract: commands come one
+// above the other, and only a Restart jumps.
+type recorder struct {
+	t  *testing.T
+	mu struct {
+		sync.Mutex
+		clock    command.Clock
+		applied  []string // "restart <reason> <clock>" and "<seq> <id>"
+		ids      map[command.Clock]string
+		restarts []command.Clock
+		fail     error         // what the next calls return
+		block    chan struct{} // if set, Apply waits for it
+	}
+}
+
+func newRecorder(t *testing.T, start command.Clock) *recorder {
+	r := &recorder{t: t}
+	r.mu.clock = start
+	r.mu.ids = make(map[command.Clock]string)
+	return r
+}
+
+func (r *recorder) Apply(seq command.Seq, c command.Command) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if block := r.mu.block; block != nil {
+		r.mu.Unlock()
+		<-block
+		r.mu.Lock()
+	}
+	if seq != r.mu.clock.Seq+1 {
+		r.t.Errorf("command at %s after %s", seq, r.mu.clock)
+	}
+	if err := c.Validate(); err != nil {
+		r.t.Errorf("command at %s: %v", seq, err)
+	}
+	if r.mu.fail != nil {
+		return r.mu.fail
+	}
+	r.mu.clock.Seq = seq
+	r.mu.ids[r.mu.clock] = c.ID
+	r.mu.applied = append(r.mu.applied, fmt.Sprintf("%s %s", seq, c.ID))
+	return nil
+}
+
+func (r *recorder) Restart(clock command.Clock, why command.RestartReason) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.fail != nil {
+		return r.mu.fail
+	}
+	if why == command.RestartGap && clock.Seq <= r.mu.clock.Seq {
+		r.t.Errorf("gap up to %s after %s", clock, r.mu.clock)
+	}
+	r.mu.clock = clock
+	r.mu.restarts = append(r.mu.restarts, clock)
+	r.mu.applied = append(r.mu.applied, fmt.Sprintf("restart %s %s", why, clock.Seq))
+	return nil
+}
+
+// covered reports whether a Restart stands at or above a command that was not applied.
+func (r *recorder) covered(at command.Clock) bool {
+	return slices.ContainsFunc(r.mu.restarts, func(c command.Clock) bool { return !c.Before(at) })
+}
+
+// set changes what the recorder does, under its lock.
+func (r *recorder) set(change func(r *recorder)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(r)
+}
+
+func (r *recorder) want(applied ...string) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if got, want := strings.Join(r.mu.applied, "\n"), strings.Join(applied, "\n"); got != want {
+		r.t.Errorf("applied\n%s\nwant\n%s", got, want)
+	}
+}
+
+// rig is a bus with one follower, under virtual time.
+type rig struct {
+	t       *testing.T
+	bus     *memory.Bus
+	rec     *recorder
+	f       *follower.Follower
+	metrics *prometheus.Registry
+}
+
+// withRig runs test in a bubble.
+func withRig(t *testing.T, test func(r *rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, bus: memory.New()}
+		defer r.bus.Close()
+		test(r)
+	})
+}
+
+// follow starts a follower as of start, and has it ended with the test.
+func (r *rig) follow(start command.Clock) {
+	r.t.Helper()
+	r.rec, r.metrics = newRecorder(r.t, start), prometheus.NewRegistry()
+	f, err := follower.New(follower.Config{
+		Node: "e1", Role: "edge", Bus: r.bus, Applier: r.rec, Start: start,
+		Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.f = f
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- f.Run(ctx) }()
+	r.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+func (r *rig) create(first command.Seq) bus.Head {
+	r.t.Helper()
+	head, err := r.bus.Create(context.Background(), first)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return head
+}
+
+// append adds commands with the given ids and returns the last sequence.
+func (r *rig) append(ids ...string) command.Seq {
+	r.t.Helper()
+	head, err := r.bus.Head(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	last := head.Last
+	for _, id := range ids {
+		data, err := command.Encode(command.Command{
+			ID: id, Kind: command.Purge, At: time.Now(),
+			Scopes: []command.Scope{{Kind: command.ScopeSite, Site: "demo"}},
+		})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if last, err = r.bus.Append(context.Background(), data, last); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return last
+}
+
+func (r *rig) wantReady(ready bool) {
+	r.t.Helper()
+	if err := r.f.Ready(); (err == nil) != ready {
+		r.t.Errorf("ready: %v, want ready %t", err, ready)
+	}
+}
+
+func (r *rig) wantClock(want command.Clock) {
+	r.t.Helper()
+	if got := r.f.Clock(); got != want {
+		r.t.Errorf("clock %s, want %s", got, want)
+	}
+}
+
+func TestWaitsForALog(t *testing.T) {
+	withRig(t, func(r *rig) {
+		r.follow(command.Clock{})
+		time.Sleep(time.Minute)
+		r.wantReady(false)
+		if err := r.f.Ready(); !errors.Is(err, telemetry.ErrNotReady) || !errors.Is(err, bus.ErrNoLog) {
+			t.Errorf("ready: %v", err)
+		}
+		if err := r.f.Connected(); !errors.Is(err, bus.ErrNoLog) {
+			t.Errorf("connected: %v", err)
+		}
+		r.wantClock(command.Clock{})
+		head := r.create(command.FirstOf(1))
+		time.Sleep(2 * time.Second)
+		r.wantReady(true)
+		r.wantClock(head.Clock())
+		r.rec.want("restart fresh 1.0")
+	})
+}
+
+func TestFreshStartGoesOnFromTheHead(t *testing.T) {
+	withRig(t, func(r *rig) {
+		r.create(command.FirstOf(1))
+		r.append("a", "b")
+		r.follow(command.Clock{})
+		synctest.Wait()
+		r.wantReady(true)
+		r.rec.want("restart fresh 1.2")
+		before := time.Now()
+		r.append("c")
+		synctest.Wait()
+		r.rec.want("restart fresh 1.2", "1.3 c")
+		if d := time.Since(before); d != 0 {
+			t.Errorf("applied %s after the append", d)
+		}
+	})
+}
+
+func TestDurableStateGoesOn(t *testing.T) {
+	withRig(t, func(r *rig) {
+		head := r.create(command.FirstOf(1))
+		r.append("a", "b", "c")
+		r.follow(command.Clock{Log: head.Log, Seq: head.First})
+		synctest.Wait()
+		r.rec.want("1.2 b", "1.3 c")
+		r.wantReady(true)
+		if r.f.Alarm() != "" {
+			t.Errorf("alarm %q", r.f.Alarm())
+		}
+	})
+}
+
+func TestNotReadyBeforeCaughtUp(t *testing.T) {
+	withRig(t, func(r *rig) {
+		head := r.create(command.FirstOf(1))
+		r.append("a", "b", "c")
+		r.follow(command.Clock{Log: head.Log, Seq: head.Last})
+		block := make(chan struct{})
+		r.rec.set(func(r *recorder) { r.mu.block = block })
+		synctest.Wait()
+		r.wantReady(false)
+		if err := r.f.Ready(); !strings.Contains(err.Error(), "3 commands behind") {
+			t.Errorf("ready: %v", err)
+		}
+		close(block)
+		synctest.Wait()
+		r.wantReady(true)
+	})
+}
+
+func TestGap(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(r *rig, head bus.Head)
+		want []string
+	}{
+		{"seen at the start", func(r *rig, head bus.Head) {
+			r.append("a", "b", "c", "d")
+			r.bus.Truncate(head.First + 2)
+			r.follow(head.Clock())
+		}, []string{"restart gap 1.2", "1.3 c", "1.4 d"}},
+		{"nothing is left of the log", func(r *rig, head bus.Head) {
+			last := r.append("a", "b")
+			r.bus.Truncate(last + 1)
+			r.follow(head.Clock())
+		}, []string{"restart gap 1.2"}},
+		{"no gap where just what was applied is gone", func(r *rig, head bus.Head) {
+			last := r.append("a", "b")
+			r.bus.Truncate(last + 1)
+			r.follow(command.Clock{Log: head.Log, Seq: last})
+			synctest.Wait()
+			r.append("c")
+		}, []string{"1.3 c"}},
+		{"seen at a delivery", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			synctest.Wait()
+			block := make(chan struct{})
+			r.rec.set(func(r *recorder) { r.mu.block = block })
+			last := r.append("a", "b", "c", "d")
+			synctest.Wait() // a is being applied
+			r.bus.Truncate(last)
+			close(block)
+		}, []string{"1.1 a", "restart gap 1.3", "1.4 d"}},
+		{"seen by the poll", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			synctest.Wait()
+			r.bus.Disconnect(true)
+			time.Sleep(5 * time.Second)
+			r.bus.Disconnect(false)
+			last := r.append("a", "b")
+			r.bus.Truncate(last + 1)
+			time.Sleep(5 * time.Second)
+		}, []string{"restart gap 1.2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			withRig(t, func(r *rig) {
+				test.run(r, r.create(command.FirstOf(1)))
+				synctest.Wait()
+				r.rec.want(test.want...)
+				r.wantReady(true)
+				if alarm := r.f.Alarm(); alarm != "" {
+					t.Errorf("alarm %q", alarm)
+				}
+			})
+		})
+	}
+}
+
+func TestReplacedLog(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(r *rig, head bus.Head)
+		want []string
+	}{
+		{"at the start", func(r *rig, head bus.Head) {
+			r.bus.Replace(command.FirstOf(2))
+			r.follow(head.Clock())
+		}, []string{"restart replaced 2.0", "2.1 z"}},
+		{"while reading, with higher sequences", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			synctest.Wait()
+			r.bus.Replace(command.FirstOf(2))
+		}, []string{"1.1 a", "restart replaced 2.0", "2.1 z"}},
+		{"while reading, with the same sequences", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			synctest.Wait()
+			r.bus.Replace(command.FirstOf(1))
+			r.append("b", "c", "d")
+		}, []string{"1.1 a", "restart replaced 1.3", "1.4 z"}},
+		{"while the bus was away", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			synctest.Wait()
+			r.bus.Disconnect(true)
+			time.Sleep(time.Minute)
+			r.bus.Replace(command.FirstOf(2))
+			r.bus.Disconnect(false)
+		}, []string{"1.1 a", "restart replaced 2.0", "2.1 z"}},
+		{"lost for a while", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			synctest.Wait()
+			r.bus.Lose()
+			time.Sleep(time.Minute)
+			r.wantReady(true)
+			r.wantClock(command.Clock{Log: head.Log, Seq: head.First})
+			r.create(command.FirstOf(2))
+		}, []string{"1.1 a", "restart replaced 2.0", "2.1 z"}},
+		{"its end lost, at the start", func(r *rig, head bus.Head) {
+			r.append("b", "c")
+			r.bus.Rewind(head.First)
+			r.follow(command.Clock{Log: head.Log, Seq: head.First + 2})
+			time.Sleep(3 * time.Second)
+		}, []string{"restart replaced 1.1", "1.2 z"}},
+		{"its end lost, while reading", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			r.append("b", "c")
+			synctest.Wait()
+			r.bus.Rewind(head.First)
+			time.Sleep(5 * time.Second)
+		}, []string{"1.1 a", "1.2 b", "1.3 c", "restart replaced 1.1", "1.2 z"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			withRig(t, func(r *rig) {
+				head := r.create(command.FirstOf(1))
+				r.append("a")
+				test.run(r, head)
+				time.Sleep(5 * time.Second)
+				last := r.append("z")
+				synctest.Wait()
+				r.rec.want(test.want...)
+				r.wantReady(true)
+				if alarm := r.f.Alarm(); !strings.Contains(alarm, "command log") {
+					t.Errorf("alarm %q", alarm)
+				}
+				if got := r.f.Clock().Seq; got != last {
+					t.Errorf("applied %s, want %s", got, last)
+				}
+			})
+		})
+	}
+}
+
+func TestAlarmStaysForADay(t *testing.T) {
+	withRig(t, func(r *rig) {
+		head := r.create(command.FirstOf(1))
+		r.bus.Replace(command.FirstOf(2))
+		r.follow(head.Clock())
+		time.Sleep(23 * time.Hour)
+		if r.f.Alarm() == "" {
+			t.Error("no alarm after 23 hours")
+		}
+		time.Sleep(2 * time.Hour)
+		if alarm := r.f.Alarm(); alarm != "" {
+			t.Errorf("after 25 hours still %q", alarm)
+		}
+	})
+}
+
+// TestShortAnswerIsNotBelieved: one answer of a server that is behind must not cost
+// the node what it has stored.
+func TestShortAnswerIsNotBelieved(t *testing.T) {
+	withRig(t, func(r *rig) {
+		head := r.create(command.FirstOf(1))
+		r.append("a", "b")
+		r.follow(head.Clock())
+		synctest.Wait()
+		r.bus.Rewind(head.First)
+		time.Sleep(2*time.Second + 10*time.Millisecond) // the poll has seen it, once
+		r.append("b")
+		time.Sleep(time.Minute)
+		r.append("c")
+		synctest.Wait()
+		r.rec.want("1.1 a", "1.2 b", "1.3 c")
+		if alarm := r.f.Alarm(); alarm != "" {
+			t.Errorf("alarm %q", alarm)
+		}
+	})
+}
+
+// TestBusAway: what is known keeps working.
+func TestBusAway(t *testing.T) {
+	withRig(t, func(r *rig) {
+		r.create(command.FirstOf(1))
+		r.follow(command.Clock{})
+		synctest.Wait()
+		r.append("a")
+		synctest.Wait()
+		clock := r.f.Clock()
+		for range 3 {
+			r.bus.Disconnect(true)
+			time.Sleep(10 * time.Minute)
+			r.wantReady(true)
+			r.wantClock(clock)
+			if r.f.Connected() == nil {
+				t.Error("connected to a bus that is away")
+			}
+			r.bus.Disconnect(false)
+			time.Sleep(3 * time.Second)
+			if err := r.f.Connected(); err != nil {
+				t.Errorf("connected: %v", err)
+			}
+		}
+		r.append("b")
+		synctest.Wait()
+		r.rec.want("restart fresh 1.0", "1.1 a", "1.2 b")
+	})
+}
+
+// TestLate: a node that can see commands which it does not get applied is not ready.
+func TestLate(t *testing.T) {
+	withRig(t, func(r *rig) {
+		r.create(command.FirstOf(1))
+		r.follow(command.Clock{})
+		synctest.Wait()
+		r.rec.set(func(r *recorder) { r.mu.fail = errors.New("disk full") })
+		r.append("a")
+		time.Sleep(5 * time.Second)
+		r.wantReady(true)
+		if n := r.f.Behind(); n != 1 {
+			t.Errorf("%d behind, want 1", n)
+		}
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		r.wantReady(false)
+		r.rec.set(func(r *recorder) { r.mu.fail = nil })
+		time.Sleep(3 * time.Second)
+		r.wantReady(true)
+		r.rec.want("restart fresh 1.0", "1.1 a")
+	})
+}
+
+func TestUnknownRecord(t *testing.T) {
+	withRig(t, func(r *rig) {
+		head := r.create(command.FirstOf(1))
+		r.follow(command.Clock{})
+		synctest.Wait()
+		if _, err := r.bus.Append(t.Context(), []byte(`{"v":9,"id":"future","kind":"bless","scopes":[{"site":"demo"}]}`), head.Last); err != nil {
+			t.Fatal(err)
+		}
+		r.append("a")
+		synctest.Wait()
+		r.rec.want("restart fresh 1.0", "1.1 future", "1.2 a")
+		if alarm := r.f.Alarm(); !strings.Contains(alarm, "1.1") {
+			t.Errorf("alarm %q", alarm)
+		}
+		if n := testutil.CollectAndCount(r.metrics, "freshet_log_unknown_commands_total"); n != 1 {
+			t.Errorf("%d series", n)
+		}
+	})
+}
+
+func TestProgress(t *testing.T) {
+	withRig(t, func(r *rig) {
+		var mu sync.Mutex
+		var got []command.Progress
+		take := func() []command.Progress {
+			mu.Lock()
+			defer mu.Unlock()
+			list := got
+			got = nil
+			return list
+		}
+		cancel, err := r.bus.Subscribe("progress.>", func(subject string, data []byte) {
+			var p command.Progress
+			if err := json.Unmarshal(data, &p); err != nil || subject != "progress.e1" {
+				t.Errorf("%s: %s: %v", subject, data, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got = append(got, p)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cancel()
+		head := r.create(command.FirstOf(1))
+		r.follow(command.Clock{})
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		if n := len(take()); n < 10 || n > 12 {
+			t.Errorf("%d reports in 10 s without a command", n)
+		}
+		last := r.append("a")
+		synctest.Wait()
+		list := take()
+		if len(list) != 1 {
+			t.Fatalf("%d reports right after a command", len(list))
+		}
+		if p := list[0]; p.Node != "e1" || p.Role != "edge" || p.Log != head.Log || p.Applied != last || !p.At.Equal(time.Now()) || p.Alarm != "" {
+			t.Errorf("%+v", p)
+		}
+		for range 100 { // in 100 ms
+			last = r.append("x")
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(20 * time.Millisecond)
+		list = take()
+		if len(list) < 4 || len(list) > 7 || list[len(list)-1].Applied != last {
+			t.Errorf("%d reports of 100 commands in 100 ms, the last of %s", len(list), list[len(list)-1].Applied)
+		}
+		r.bus.Replace(command.FirstOf(2))
+		time.Sleep(3 * time.Second)
+		if list = take(); len(list) == 0 || list[len(list)-1].Alarm == "" {
+			t.Error("no report of the alarm")
+		}
+	})
+}
+
+func TestMetrics(t *testing.T) {
+	withRig(t, func(r *rig) {
+		r.create(command.FirstOf(1))
+		r.follow(command.Clock{})
+		synctest.Wait()
+		r.append("a", "b")
+		synctest.Wait()
+		want := `
+# HELP freshet_log_applied_commands_total Commands of the log that this node has applied. A rise is normal; none while others rise means that the node is cut off.
+# TYPE freshet_log_applied_commands_total counter
+freshet_log_applied_commands_total 2
+# HELP freshet_log_connected 1 while this node can reach the command log, else 0. At 0 purges do not reach it.
+# TYPE freshet_log_connected gauge
+freshet_log_connected 1
+# HELP freshet_log_lag_commands Commands between what this node has applied and the log's head as it last saw it. A lasting rise means that purges reach this node late.
+# TYPE freshet_log_lag_commands gauge
+freshet_log_lag_commands 0
+`
+		if err := testutil.GatherAndCompare(r.metrics, strings.NewReader(want),
+			"freshet_log_applied_commands_total", "freshet_log_connected", "freshet_log_lag_commands"); err != nil {
+			t.Error(err)
+		}
+		if _, err := follower.New(follower.Config{Metrics: r.metrics, Bus: r.bus, Log: slog.New(slog.DiscardHandler)}); err == nil {
+			t.Error("a second follower on one registry")
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package follower
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"freshet/internal/command"
+)
+
+// metrics of a node's view of the command log.
+type metrics struct {
+	applied  prometheus.Counter
+	unknown  prometheus.Counter
+	restarts *prometheus.CounterVec
+}
+
+func newMetrics(registry prometheus.Registerer, f *Follower) (*metrics, error) {
+	m := &metrics{
+		applied: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_log_applied_commands_total",
+			Help: "Commands of the log that this node has applied. A rise is normal; none while others rise means that the node is cut off.",
+		}),
+		unknown: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_log_unknown_commands_total",
+			Help: "Records of the log that this version does not know, applied as a purge of all that they may cover. A rise means that a newer version writes the log: upgrade this node.",
+		}),
+		restarts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_log_restarts_total",
+			Help: "Times that this node gave up everything stored because the log could not simply be followed. A rise means a cold cache; replaced means that the log itself was lost.",
+		}, []string{"reason"}),
+	}
+	for _, why := range []command.RestartReason{command.RestartFresh, command.RestartGap, command.RestartReplaced} {
+		m.restarts.WithLabelValues(string(why))
+	}
+	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_log_lag_commands",
+		Help: "Commands between what this node has applied and the log's head as it last saw it. A lasting rise means that purges reach this node late.",
+	}, func() float64 { return float64(f.Behind()) })
+	connected := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_log_connected",
+		Help: "1 while this node can reach the command log, else 0. At 0 purges do not reach it.",
+	}, func() float64 {
+		if f.Connected() != nil {
+			return 0
+		}
+		return 1
+	})
+	var errs []error
+	for _, c := range []prometheus.Collector{m.applied, m.unknown, m.restarts, lag, connected} {
+		errs = append(errs, registry.Register(c))
+	}
+	return m, errors.Join(errs...)
+}

@@ -116,7 +116,7 @@ func (o *Origin) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	self, err := o.node(listeners)
+	self, err := o.self(listeners)
 	if err != nil {
 		closeAll(listeners)
 		return err

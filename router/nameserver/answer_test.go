@@ -3,6 +3,7 @@ package nameserver
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -98,6 +99,7 @@ func TestAnswers(t *testing.T) {
 		{"OPT as a type", "freshet.example.", dns.TypeOPT, dns.RcodeFormatError, nil, nil},
 	}
 	s := testServer(t)
+	s.names.Load().serial = 7
 	for _, tt := range tests {
 		t.Run(tt.what, func(t *testing.T) {
 			q := question(tt.name, tt.qtype)
@@ -146,19 +148,30 @@ func TestBeforeTheSitesAreKnown(t *testing.T) {
 	}
 }
 
-func TestSerialNeverFalls(t *testing.T) {
-	serial := func(s *Server) uint32 {
-		return ask(t, s, question("freshet.example.", dns.TypeSOA), overUDP).Answer[0].(*dns.SOA).Serial
-	}
-	s := testServer(t)
-	for _, step := range []struct {
+func TestSerial(t *testing.T) {
+	at := func(unix int64) time.Time { return time.Unix(unix, 0) }
+	tests := []struct {
+		name    string
+		before  *names
 		version uint64
+		now     time.Time
 		want    uint32
-	}{{8, 8}, {8, 8}, {3, 9}, {100, 100}, {1<<32 - 1, 101}, {1 << 31, 1 << 31}, {1<<32 - 2, 1<<32 - 2}, {1<<32 + 5, 5}} {
-		s.SetSites(site.NewSnapshot(step.version, nil))
-		if got := serial(s); got != step.want {
-			t.Fatalf("version %d: serial %d, want %d", step.version, got, step.want)
-		}
+	}{
+		{"the first", nil, 3, at(1000), 1000},
+		{"a change", &names{version: 3, serial: 1000}, 9, at(1005), 1005},
+		{"no change", &names{version: 3, serial: 1000}, 3, at(1005), 1000},
+		{"two changes within a second", &names{version: 3, serial: 1000}, 4, at(1000), 1001},
+		{"a clock put back", &names{version: 3, serial: 1000}, 4, at(10), 1001},
+		{"a lower version", &names{version: 9, serial: 1000}, 4, at(1005), 1005},
+		{"over the end of the numbers", &names{version: 3, serial: 1<<32 - 1}, 4, at(1 << 32), 0},
+		{"at the end of the numbers", &names{version: 3, serial: 1<<32 - 1}, 4, at(1<<32 - 9), 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := nextSerial(tt.before, tt.version, tt.now); got != tt.want {
+				t.Errorf("%d, want %d", got, tt.want)
+			}
+		})
 	}
 }
 

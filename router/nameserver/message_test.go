@@ -291,3 +291,11 @@ func FuzzRespond(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkRespond(b *testing.B) {
+	s := testServer(b)
+	query := wire(b, func(q []byte) []byte { return q })
+	for b.Loop() {
+		s.respond(query, client, overUDP)
+	}
+}

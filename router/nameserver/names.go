@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -16,30 +17,27 @@ import (
 // names is every name that the server answers for. It is immutable. All names are
 // lower-case and fully qualified.
 type names struct {
-	serial uint32
-	zones  map[string]*zone          // by apex
-	fixed  map[string][]netip.Addr   // name servers
-	hosts  map[string]*site.Document // sites' hosts
-	below  map[string]*site.Document // suffixes of sites' hosts *.suffix
-	above  map[string]bool           // names within zones that exist because names below them do
+	version uint64                    // of the sites
+	serial  uint32                    // of every zone
+	zones   map[string]*zone          // by apex
+	fixed   map[string][]netip.Addr   // name servers
+	hosts   map[string]*site.Document // sites' hosts
+	below   map[string]*site.Document // suffixes of sites' hosts *.suffix
+	above   map[string]bool           // names within zones that exist because names below them do
 }
 
-// newNames makes the names of the sites. self are the router's own addresses; before,
-// which may be nil, is what these names follow: the serial does not fall below its.
-func newNames(zones []*zone, fixed map[string][]netip.Addr, self []netip.Addr, version uint64, sites []*site.Document, before *names) *names {
+// newNames makes the names of the sites. self are the router's own addresses.
+func newNames(zones []*zone, fixed map[string][]netip.Addr, self []netip.Addr, sites *site.Snapshot, serial uint32) *names {
 	n := &names{
-		serial: uint32(version),
-		zones:  make(map[string]*zone),
-		fixed:  maps.Clone(fixed),
-		hosts:  make(map[string]*site.Document),
-		below:  make(map[string]*site.Document),
-		above:  make(map[string]bool),
+		version: sites.Version(),
+		serial:  serial,
+		zones:   make(map[string]*zone),
+		fixed:   maps.Clone(fixed),
+		hosts:   make(map[string]*site.Document),
+		below:   make(map[string]*site.Document),
+		above:   make(map[string]bool),
 	}
-	// RFC 1982: the difference tells which of two serials is newer.
-	if before != nil && int32(n.serial-before.serial) < 0 {
-		n.serial = before.serial + 1
-	}
-	for _, doc := range sites {
+	for _, doc := range sites.Sites() {
 		for _, host := range doc.Hosts {
 			suffix, wildcard := strings.CutPrefix(host, "*.")
 			name, err := domain(suffix)
@@ -67,6 +65,24 @@ func newNames(zones []*zone, fixed map[string][]netip.Addr, self []netip.Addr, v
 		n.addAbove(suffix)
 	}
 	return n
+}
+
+// nextSerial is the serial of zones whose sites have the version, after before (nil:
+// none). It is the Unix time of the change, so that it grows over restarts too; a
+// clock that was put back does not put it back.
+func nextSerial(before *names, version uint64, now time.Time) uint32 {
+	serial := uint32(now.Unix())
+	if before == nil {
+		return serial
+	}
+	if version == before.version {
+		return before.serial
+	}
+	// RFC 1982: the sign of the difference tells which of two serials is newer.
+	if int32(serial-before.serial) <= 0 {
+		return before.serial + 1
+	}
+	return serial
 }
 
 // addOwnZones makes zones of the hosts that lie in none.

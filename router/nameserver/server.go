@@ -107,7 +107,8 @@ func (s *Server) SetSites(sites *site.Snapshot) {
 			self = addAddr(self, ap.Addr())
 		}
 	}
-	s.names.Store(newNames(s.zones, s.fixed, self, sites.Version(), sites.Sites(), s.names.Load()))
+	serial := nextSerial(s.names.Load(), sites.Version(), time.Now())
+	s.names.Store(newNames(s.zones, s.fixed, self, sites, serial))
 }
 
 // Run serves until ctx ends, then answers what it has read and closes the sockets.

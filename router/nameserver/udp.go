@@ -15,9 +15,14 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
+// readBuffer is what the kernel is asked to keep of queries that wait, in bytes: some
+// thousands of them, for bursts.
+const readBuffer = 2 << 20
+
 // serveUDP answers on conn until ctx ends.
 func (s *Server) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	_ = conn.SetReadBuffer(readBuffer) // the kernel grants what it may
 	if local := conn.LocalAddr().(*net.UDPAddr); local.IP.IsUnspecified() {
 		// A reply must come from the address that was asked. Which of the two calls
 		// works depends on the socket's family.

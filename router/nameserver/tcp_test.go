@@ -68,7 +68,7 @@ func TestSlowConnections(t *testing.T) {
 func TestSocketThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		f := failing{log: slog.New(slog.NewTextHandler(&out, nil)), what: "it fails"}
+		f := failing{log: slog.New(slog.NewTextHandler(&out, nil)), what: "test"}
 		start := time.Now()
 		for range 3 * failureLog {
 			if !f.pause(t.Context(), errors.New("no descriptors")) {
@@ -78,7 +78,7 @@ func TestSocketThatFails(t *testing.T) {
 		if took := time.Since(start); took != 3*failureLog*failurePause {
 			t.Errorf("paused for %s", took)
 		}
-		if n := strings.Count(out.String(), "it fails"); n != 1 {
+		if n := strings.Count(out.String(), "socket fails"); n != 1 {
 			t.Errorf("logged %d times, want once", n)
 		}
 		if f.pause(t.Context(), nil) {

@@ -93,7 +93,7 @@ func (f *failing) pause(ctx context.Context, err error) bool {
 		return false
 	}
 	if f.count++; f.count == failureLog {
-		f.log.Error(f.what, "err", err)
+		f.log.Error("socket fails again and again", "what", f.what, "err", err)
 	}
 	timer := time.NewTimer(failurePause)
 	defer timer.Stop()

@@ -275,12 +275,8 @@ func (f *Follower) watch(ctx context.Context, log command.LogID, stop context.Ca
 		}
 		before := f.Clock().Seq // an answer must know at least this
 		head, err := f.look(ctx)
-		if errors.Is(err, bus.ErrNoLog) {
-			stop(err)
-			return
-		}
 		if err != nil {
-			continue // away: the reader waits, and so does the node
+			continue // away or lost: the node keeps what it has
 		}
 		applied := f.Clock().Seq
 		if applied < lastHead && applied == lastApplied {

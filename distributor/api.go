@@ -215,6 +215,8 @@ func invalidDocument(mistakes document.Errors) error {
 
 // standby is the answer to a write while another distributor leads.
 func (d *Distributor) standby(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, workTimeout)
+	defer cancel()
 	leader, err := d.env.Cluster.Leader(ctx, election)
 	switch {
 	case err != nil:

@@ -64,10 +64,9 @@ type running struct {
 	stop   func() // ends it and waits
 }
 
-// start runs a distributor until the test ends.
-func (w *world) start(name string) *running {
-	w.t.Helper()
-	env := node.Env{
+// env is what a distributor of the test stands on.
+func (w *world) env(name string) node.Env {
+	return node.Env{
 		File: &node.File{
 			Role: cluster.Distributor, Name: name, PoP: "p1", Region: "r1",
 			Listen: []string{"127.0.0.1:0"}, Admin: "127.0.0.1:9101",
@@ -77,6 +76,12 @@ func (w *world) start(name string) *running {
 		Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
 		Cluster: w.cluster, Bus: w.bus, Version: "test",
 	}
+}
+
+// start runs a distributor until the test ends.
+func (w *world) start(name string) *running {
+	w.t.Helper()
+	env := w.env(name)
 	d, err := New(env)
 	if err != nil {
 		w.t.Fatal(err)

@@ -156,7 +156,7 @@ func TestStatus(t *testing.T) {
 		{"alarm of a node", func(s *summary) { s.reports["ns1"] = report{command.Progress{Alarm: "look here"}, now} }, client.Degraded, "router ns1: look here"},
 		{"a node is not ready", func(s *summary) { s.members[1].Ready = false; s.members[1].Reason = "disk" }, client.Degraded, "edge e1: not ready: disk"},
 		{"replaced log", func(s *summary) { s.view.Replaced = &replacement{6, 7, now.Add(-time.Minute)} }, client.Degraded, "0000000000000007 took the place of 0000000000000006"},
-		{"replaced log long ago", func(s *summary) { s.view.Replaced = &replacement{6, 7, now.Add(-2 * time.Hour)} }, client.OK, ""},
+		{"replaced log long ago", func(s *summary) { s.view.Replaced = &replacement{6, 7, now.Add(-25 * time.Hour)} }, client.OK, ""},
 		{"members unknown", func(s *summary) { s.membersErr = errors.New("no route") }, client.Degraded, "no route"},
 		{"no leader", func(s *summary) { s.view.Leader = "" }, client.Down, "no distributor leads"},
 		{"leader unknown", func(s *summary) { s.view.LeadErr = errors.New("no route") }, client.Down, "no route"},

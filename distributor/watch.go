@@ -20,7 +20,7 @@ import (
 const (
 	viewEvery  = time.Second
 	settle     = 3 * time.Second // a node may be that far behind the log without being called late
-	alarmFor   = time.Hour       // a replaced log is worth an alarm for so long
+	alarmFor   = 24 * time.Hour  // a replaced log is an alarm for so long: the next working day sees it
 	watchRetry = time.Second
 )
 

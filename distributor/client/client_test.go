@@ -110,8 +110,11 @@ func TestErrors(t *testing.T) {
 
 func TestAnswersThatAreNone(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"no JSON":  func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") },
-		"cut":      func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "9"); fmt.Fprint(w, "{") },
+		"no JSON": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") },
+		"cut": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "9")
+			fmt.Fprint(w, "{")
+		},
 		"too long": func(w http.ResponseWriter, _ *http.Request) { io.Copy(w, io.LimitReader(blanks{}, maxResponse+10)) },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -274,7 +274,7 @@ func TestClientThatBreaksOffLeavesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := start(t)
-			conn := o.dial("/x", fields)
+			conn := o.dial("/x.txt", fields)
 			body := strings.Repeat("x", 1000)
 			if strings.Contains(fields, "chunked") {
 				body = "3e8\r\n" + body + "\r\n"
@@ -294,7 +294,7 @@ func TestClientThatBreaksOffLeavesNothing(t *testing.T) {
 
 func TestStalledClientLosesItsSlot(t *testing.T) {
 	o := start(t, func(o *Origin) { o.limits.idle, o.limits.uploads = 300*time.Millisecond, 1 })
-	conn := o.dial("/slow", "Content-Length: 100\r\n")
+	conn := o.dial("/slow.txt", "Content-Length: 100\r\n")
 	defer conn.Close()
 	if _, err := io.WriteString(conn, "x"); err != nil {
 		t.Fatal(err)

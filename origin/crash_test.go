@@ -66,9 +66,12 @@ func runChild(dir string) error {
 			if err != nil {
 				return
 			}
-			if len(nodes.List) > 0 && nodes.List[0].Ready {
-				fmt.Println(nodes.List[0].Addrs[0])
-				return
+			for len(nodes.List) > 0 {
+				if o.env.Health.Err() == nil {
+					fmt.Println(nodes.List[0].Addrs[0])
+					return
+				}
+				time.Sleep(5 * time.Millisecond)
 			}
 			after = nodes.Version
 		}

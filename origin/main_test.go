@@ -122,7 +122,8 @@ func startEnv(t *testing.T, env node.Env, reg *prometheus.Registry, change ...fu
 	return to
 }
 
-// ready waits until the cluster sees the origin as ready, and returns its address.
+// ready waits until the origin is announced and healthy, and returns its address. (That
+// the cluster has heard of its health may take a second more.)
 func (to *testOrigin) ready(done <-chan struct{}) string {
 	to.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -140,7 +141,8 @@ func (to *testOrigin) ready(done <-chan struct{}) string {
 			to.t.Fatalf("the origin did not become ready: %v", err)
 		}
 		for _, n := range nodes.List {
-			if n.Name == to.env.File.Name && n.Ready {
+			if n.Name == to.env.File.Name {
+				to.until("the origin is healthy", func() bool { return to.env.Health.Err() == nil })
 				return n.Addrs[0].String()
 			}
 		}

@@ -162,7 +162,9 @@ func (d *Distributor) Addrs() []netip.AddrPort {
 
 // announce makes this node known until ctx ends, from when on it is not ready.
 func (d *Distributor) announce(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { d.draining.Store(true) })
+	drain := func() { d.draining.Store(true) }
+	stop := context.AfterFunc(ctx, drain)
+	defer drain() // stop may come before the other has begun
 	defer stop()
 	f := d.env.File
 	return d.env.Cluster.Announce(ctx, cluster.Node{

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -191,17 +192,22 @@ func (a *Agent) awaitLeader() error {
 	q := (&api.QueryOptions{}).WithContext(ctx)
 	for {
 		checks, _, err := a.client.Health().Node(agentNode, q)
-		if err == nil && len(checks) > 0 && checks.AggregatedStatus() == api.HealthPassing {
+		if err == nil && slices.ContainsFunc(checks, alive) {
 			return nil
 		}
 		select {
 		case ended := <-a.gone:
 			return fmt.Errorf("it ended: %w", errors.Join(ended, err))
 		case <-ctx.Done():
-			return fmt.Errorf("no leader after %v: %w", startTime, err)
+			return fmt.Errorf("no leader after %v: %w", startTime, errors.Join(ctx.Err(), err))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// alive tells whether a check is the servers' own of the agent, and passes.
+func alive(check *api.HealthCheck) bool {
+	return check.CheckID == "serfHealth" && check.Status == api.HealthPassing
 }
 
 func (a *Agent) logFile() string { return filepath.Join(a.dir, "log") }

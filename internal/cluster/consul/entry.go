@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"strconv"
@@ -122,7 +123,8 @@ func readiness(id string, checks api.HealthChecks) (ready bool, reason string) {
 		case own:
 			return false, ownReason(check.Output)
 		case check.Status == api.HealthCritical:
-			return false, cluster.Reason(errors.New(check.Name + ": " + check.Output))
+			// The operator's reason for maintenance stands in the notes.
+			return false, cluster.Reason(errors.New(check.Name + ": " + cmp.Or(check.Output, check.Notes)))
 		}
 	}
 	if ready {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/consul/api"
+
+	"freshet/internal/cluster"
 )
 
 const (
@@ -39,6 +41,9 @@ func (c *Cluster) watch(ctx context.Context, name string, after uint64, read rea
 		version, meta, err := c.readAt(ctx, index, read)
 		switch {
 		case err != nil:
+			// After trouble the store may be another one, at which to wait for an
+			// index of the old one would take long.
+			c.forget(name)
 			return c.why(ctx, err)
 		case meta.LastIndex < index:
 			index = 0
@@ -70,9 +75,16 @@ func (c *Cluster) readAt(ctx context.Context, index uint64, read reader) (uint64
 
 // limit waits until a watch may ask again.
 func (c *Cluster) limit(ctx context.Context) error {
-	limited, cancel := c.within(ctx, maxWait)
-	defer cancel()
-	return c.why(ctx, c.limiter.Wait(limited))
+	timer := time.NewTimer(c.limiter.Reserve().Delay())
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.life.Done():
+		return cluster.ErrClosed
+	}
 }
 
 // place is the index at which a watch last saw the version, 0 if it is not known.
@@ -83,6 +95,12 @@ func (c *Cluster) place(name string, version uint64) uint64 {
 		return at.index
 	}
 	return 0
+}
+
+func (c *Cluster) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.seen, name)
 }
 
 // remember keeps the place of a watch. Forgetting one costs a query.

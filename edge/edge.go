@@ -177,14 +177,12 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 // Apply carries out a command of the log.
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 	e.table.Apply(seq, c)
-	e.metrics.commands.Inc()
 	return nil
 }
 
 // Restart declares everything dead that was stored before clock.
 func (e *Edge) Restart(clock command.Clock, why command.RestartReason) error {
 	e.table.Restart(clock)
-	e.metrics.restarts.Inc()
 	switch why {
 	case command.RestartFresh:
 		e.log.Info("command log joined", "clock", clock.String())

@@ -17,7 +17,6 @@ type metrics struct {
 	refreshes, collapsed, aborted prometheus.Counter
 	upstream                      *prometheus.CounterVec
 	unstored                      *prometheus.CounterVec
-	commands, restarts            prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, store *memory.Store, table *invalidate.Table) (*metrics, error) {
@@ -46,20 +45,12 @@ func newMetrics(reg prometheus.Registerer, store *memory.Store, table *invalidat
 			Name: "freshet_edge_unstored_total",
 			Help: "Answers that were not stored, by reason. A rise means that content is not cacheable as its origin sends it.",
 		}, []string{"reason"}),
-		commands: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "freshet_edge_commands_total",
-			Help: "Commands of the log carried out. A rise is purging at work.",
-		}),
-		restarts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "freshet_edge_log_restarts_total",
-			Help: "Times at which everything stored was declared dead because the command log was new, had a gap or was replaced. More than one for each start of the node needs an operator.",
-		}),
 	}
 	r := &m.requests
 	r.hit, r.stale, r.miss = requests.WithLabelValues("hit"), requests.WithLabelValues("stale"), requests.WithLabelValues("miss")
 	r.pass, r.refused, r.failed = requests.WithLabelValues("pass"), requests.WithLabelValues("refused"), requests.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
-		requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored, m.commands, m.restarts,
+		requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_stored_bytes",
 			Help: "Bytes of RAM charged for stored responses. It rises to the configured memory and stays there.",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -68,10 +67,11 @@ func New(env node.Env) (*Distributor, error) {
 // Run serves until ctx ends. It then becomes not ready, finishes the requests under
 // way and gives leadership up.
 func (d *Distributor) Run(ctx context.Context) error {
-	listeners, err := d.listen()
+	listeners, self, err := d.env.Listen()
 	if err != nil {
-		return err
+		return fmt.Errorf("management API: %w", err)
 	}
+	d.setAddrs(self.Addrs)
 	tasks := []run.Task{
 		{Name: "progress", Run: d.watchProgress},
 		{Name: "members", Run: d.watchMembers},
@@ -82,7 +82,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 	for _, ln := range listeners {
 		tasks = append(tasks, run.HTTP("api", d.newServer(), ln, time.Duration(d.env.File.Drain)))
 	}
-	tasks = append(tasks, run.Task{Name: "announce", Run: d.announce})
+	tasks = append(tasks, run.Task{Name: "announce", Run: func(ctx context.Context) error { return d.announce(ctx, self) }})
 	return run.Tasks(ctx, d.log, tasks...)
 }
 
@@ -99,59 +99,6 @@ func (d *Distributor) newServer() *http.Server {
 	}
 }
 
-// listen opens every address of the node file, or none.
-func (d *Distributor) listen() ([]net.Listener, error) {
-	var listeners []net.Listener
-	for _, addr := range d.env.File.Listen {
-		ln, err := run.Listen("tcp", addr)
-		if err != nil {
-			for _, ln := range listeners {
-				ln.Close()
-			}
-			return nil, fmt.Errorf("management API: %w", err)
-		}
-		listeners = append(listeners, ln)
-	}
-	addrs, err := addresses(d.env.File.Advertise, listeners)
-	if err != nil {
-		for _, ln := range listeners {
-			ln.Close()
-		}
-		return nil, fmt.Errorf("management API: %w", err)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.mu.addrs = addrs
-	return listeners, nil
-}
-
-// addresses are those under which others reach the listeners: as advertised, else as
-// listened on.
-func addresses(advertise []string, listeners []net.Listener) ([]netip.AddrPort, error) {
-	var addrs []netip.AddrPort
-	for _, text := range advertise {
-		addr, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return nil, fmt.Errorf("advertise %q: it should be ip:port", text)
-		}
-		addrs = append(addrs, addr)
-	}
-	if len(addrs) > 0 {
-		return addrs, nil
-	}
-	for _, ln := range listeners {
-		addr, err := netip.ParseAddrPort(ln.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", ln.Addr(), err)
-		}
-		if addr.Addr().IsUnspecified() {
-			return nil, fmt.Errorf("listen on %s names no single address: set advertise to the ip:port that others should use", addr)
-		}
-		addrs = append(addrs, addr)
-	}
-	return addrs, nil
-}
-
 // Addrs are the addresses of the API under which it is announced; empty before Run
 // has opened them.
 func (d *Distributor) Addrs() []netip.AddrPort {
@@ -160,17 +107,19 @@ func (d *Distributor) Addrs() []netip.AddrPort {
 	return d.mu.addrs
 }
 
+func (d *Distributor) setAddrs(addrs []netip.AddrPort) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.addrs = addrs
+}
+
 // announce makes this node known until ctx ends, from when on it is not ready.
-func (d *Distributor) announce(ctx context.Context) error {
+func (d *Distributor) announce(ctx context.Context, self cluster.Node) error {
 	drain := func() { d.draining.Store(true) }
 	stop := context.AfterFunc(ctx, drain)
 	defer drain() // stop may come before the other has begun
 	defer stop()
-	f := d.env.File
-	return d.env.Cluster.Announce(ctx, cluster.Node{
-		Name: f.Name, Role: f.Role, PoP: f.PoP, Region: f.Region,
-		Addrs: d.Addrs(), Admin: f.Admin, Version: d.env.Version,
-	}, d.env.Health.Err)
+	return d.env.Cluster.Announce(ctx, self, d.env.Health.Err)
 }
 
 // servingProbe is nil while the distributor takes requests.

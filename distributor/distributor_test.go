@@ -36,7 +36,7 @@ func TestWhatCannotStart(t *testing.T) {
 		says      string
 	}{
 		{"port in use", []string{"127.0.0.1:0", ln.Addr().String()}, nil, run.ErrAddressInUse, ln.Addr().String()},
-		{"any address", []string{":0"}, nil, nil, "set advertise"},
+		{"any address", []string{":0"}, nil, nil, "advertise"},
 		{"advertised name", []string{":0"}, []string{"localhost:1"}, nil, "ip:port"},
 	}
 	for _, test := range tests {

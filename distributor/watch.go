@@ -18,10 +18,9 @@ import (
 
 // Times of watching.
 const (
-	viewEvery  = time.Second
-	settle     = 3 * time.Second // a node may be that far behind the log without being called late
-	alarmFor   = 24 * time.Hour  // a replaced log is an alarm for so long: the next working day sees it
-	watchRetry = time.Second
+	viewEvery = time.Second
+	settle    = 3 * time.Second // a node may be that far behind the log without being called late
+	alarmFor  = 24 * time.Hour  // a replaced log is an alarm for so long: the next working day sees it
 )
 
 // view is what is known of the log and its leader; reads are answered from it, so
@@ -135,25 +134,7 @@ func (d *Distributor) leaderProbe() error {
 
 // watchMembers keeps membership up to date until ctx ends.
 func (d *Distributor) watchMembers(ctx context.Context) error {
-	var after uint64
-	failing := false
-	for {
-		nodes, err := d.env.Cluster.Nodes(ctx, after)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err == nil:
-			after, failing = nodes.Version, false
-			d.members.Store(&nodes)
-			continue
-		case !failing:
-			failing = true
-			d.log.Warn("members cannot be read, keeping those known", "err", err)
-		}
-		if sleep(ctx, watchRetry) != nil {
-			return nil
-		}
-	}
+	return cluster.WatchNodes(ctx, d.env.Cluster, d.log, func(n cluster.Nodes) { d.members.Store(&n) })
 }
 
 // nodes is membership as of now.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -92,14 +91,12 @@ func (e *Edge) Run(ctx context.Context) error {
 		return err
 	}
 	drain := time.Duration(e.env.File.Drain)
-	var bound []net.Addr
-	for _, addr := range e.env.File.Listen {
-		ln, err := run.Listen("tcp", addr)
-		if err != nil {
-			return err
-		}
-		defer ln.Close() // a second time when its task has run
-		bound = append(bound, ln.Addr())
+	listeners, self, err := e.env.Listen()
+	if err != nil {
+		return err
+	}
+	for _, ln := range listeners {
+		e.log.Info("listening", "addr", ln.Addr().String())
 		tasks = append(tasks, run.HTTP("http "+ln.Addr().String(), &http.Server{
 			Handler:           &listener.Full{Handler: e, Now: e.now},
 			ReadHeaderTimeout: readHeaderTimeout,
@@ -107,11 +104,6 @@ func (e *Edge) Run(ctx context.Context) error {
 			MaxHeaderBytes:    header.MaxBytes,
 			ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 		}, ln, drain))
-	}
-	e.log.Info("listening", "addrs", bound)
-	self, err := e.env.Self(bound...)
-	if err != nil && e.env.File.Cache.Upstream == "" {
-		return err
 	}
 	tasks = append(tasks, run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
 	return run.Tasks(ctx, e.log, tasks...)
@@ -121,7 +113,7 @@ func (e *Edge) Run(ctx context.Context) error {
 // may serve: sites, parents and the command log.
 func (e *Edge) knowledge() ([]run.Task, error) {
 	f := e.env.File
-	if f.Cache.Upstream != "" {
+	if f.Alone() {
 		e.sites.Store(site.NewSnapshot(1, []*site.Document{lone(f.Cache.Upstream)}))
 		e.table.Restart(command.Clock{Log: command.NewLogID(), Seq: command.FirstOf(1)})
 		return nil, nil
@@ -167,7 +159,7 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 		return nil
 	})
 	defer e.draining.Store(true)
-	if e.env.File.Cache.Upstream != "" {
+	if e.env.File.Alone() {
 		<-ctx.Done()
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -112,13 +111,8 @@ func (o *Origin) Run(ctx context.Context) (err error) {
 	}
 	store := depot.New(blobs, cat, time.Now)
 
-	listeners, err := listen(o.env.File.Listen)
+	listeners, self, err := o.env.Listen()
 	if err != nil {
-		return err
-	}
-	self, err := o.self(listeners)
-	if err != nil {
-		closeAll(listeners)
 		return err
 	}
 	o.depot.Store(store)
@@ -190,23 +184,4 @@ func (o *Origin) totals() (objects, size int64) {
 		return 0, 0
 	}
 	return objects, size
-}
-
-func listen(addrs []string) ([]net.Listener, error) {
-	var listeners []net.Listener
-	for _, addr := range addrs {
-		ln, err := run.Listen("tcp", addr)
-		if err != nil {
-			closeAll(listeners)
-			return nil, err
-		}
-		listeners = append(listeners, ln)
-	}
-	return listeners, nil
-}
-
-func closeAll(listeners []net.Listener) {
-	for _, ln := range listeners {
-		ln.Close()
-	}
 }

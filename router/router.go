@@ -107,25 +107,12 @@ func (r *Router) ready() error {
 // announce makes the router known until ctx ends.
 func (r *Router) announce(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { r.draining.Store(true) })()
-	file := r.env.File
-	entry := cluster.Node{
-		Name:    file.Name,
-		Role:    cluster.Router,
-		PoP:     file.PoP,
-		Region:  file.Region,
-		Addrs:   r.Addrs(),
-		Admin:   file.Admin,
-		Version: r.env.Version,
+	self, err := r.env.Self(r.Addrs()...)
+	if err != nil {
+		return err
 	}
-	if len(file.Advertise) > 0 {
-		addrs, err := file.Advertised()
-		if err != nil {
-			return fmt.Errorf("addresses of the router: %w", err)
-		}
-		entry.Addrs = addrs
-	}
-	if err := r.env.Cluster.Announce(ctx, entry, r.env.Health.Err); err != nil {
-		return fmt.Errorf("announce %s: %w", entry.Name, err)
+	if err := r.env.Cluster.Announce(ctx, self, r.env.Health.Err); err != nil {
+		return fmt.Errorf("announce %s: %w", self.Name, err)
 	}
 	return nil
 }

@@ -343,7 +343,7 @@ func TestKeepsWhatItKnowsWithoutTheCluster(t *testing.T) {
 		t.Errorf("not ready without the cluster: %v", err)
 	}
 	c.setCut(false)
-	w.names(lastRetry+soon, "127.0.0.11")
+	w.names(cluster.MaxRetry+soon, "127.0.0.11")
 }
 
 func TestNotReadyBeforeItKnows(t *testing.T) {

@@ -2,55 +2,24 @@ package router
 
 import (
 	"context"
-	"math/rand/v2"
-	"time"
 
 	"freshet/internal/cluster"
 	"freshet/internal/site"
 	"freshet/router/steer"
 )
 
-// How long the watch of membership waits before it asks again a cluster that has
-// just failed it: the wait doubles from the first to the last, and is drawn from its
-// upper half so that routers do not come back in step.
-const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 5 * time.Second
-)
-
 // watchMembers follows membership until ctx ends.
 func (r *Router) watchMembers(ctx context.Context) error {
-	var after uint64
-	retry := firstRetry
-	failing := false
-	for {
+	cluster.Follow(ctx, r.log, "members", func(ctx context.Context, after uint64) (uint64, error) {
 		nodes, err := r.env.Cluster.Nodes(ctx, after)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
 			r.metrics.errors.Inc()
-			if !failing {
-				r.log.Warn("membership cannot be read, keeping what is known", "err", err)
-				failing = true
-			}
-			timer := time.NewTimer(retry/2 + rand.N(retry/2))
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return nil
-			case <-timer.C:
-			}
-			retry = min(2*retry, lastRetry)
-			continue
+			return 0, err
 		}
-		if failing {
-			r.log.Info("membership can be read again")
-			failing = false
-		}
-		after, retry = nodes.Version, firstRetry
 		r.setNodes(nodes)
-	}
+		return nodes.Version, nil
+	})
+	return nil
 }
 
 // setNodes takes news of membership. Calls must not overlap.

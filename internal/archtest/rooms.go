@@ -76,7 +76,7 @@ var rooms = []room{
 	{"internal/header", nil},
 	{"internal/hop", []string{"internal/command", "internal/header"}},
 	{"internal/httpcache", []string{"internal/header"}},
-	{"internal/node", []string{"internal/bus", "internal/cluster", "internal/document", "internal/telemetry"}},
+	{"internal/node", []string{"internal/bus", "internal/cluster", "internal/document", "internal/run", "internal/telemetry"}},
 	{"internal/ring", nil},
 	{"internal/run", nil},
 	{"internal/site", []string{"internal/cluster", "internal/document"}},

@@ -8,11 +8,11 @@ import (
 )
 
 // How long Follow waits before it asks a cluster again that has just failed it: the
-// wait doubles from the first to the last, and is drawn from its upper half so that
+// wait doubles from the first to MaxRetry, and is drawn from its upper half so that
 // the nodes of a cluster do not come back in step.
 const (
 	firstRetry = 100 * time.Millisecond
-	lastRetry  = 10 * time.Second
+	MaxRetry   = 5 * time.Second
 )
 
 // Follow is the loop around every watch: it calls read with the version that was
@@ -43,7 +43,7 @@ func Follow(ctx context.Context, log *slog.Logger, what string, read func(ctx co
 			return
 		case <-time.After(retry/2 + rand.N(retry/2)):
 		}
-		retry = min(2*retry, lastRetry)
+		retry = min(2*retry, MaxRetry)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"freshet/internal/bus"
 	"freshet/internal/cluster"
+	"freshet/internal/run"
 	"freshet/internal/telemetry"
 )
 
@@ -28,20 +29,45 @@ type Env struct {
 
 // Self is this node as the others are to see it, under the addresses of advertise,
 // else under those that it has bound.
-func (e Env) Self(bound ...net.Addr) (cluster.Node, error) {
+func (e Env) Self(bound ...netip.AddrPort) (cluster.Node, error) {
 	f := e.File
-	self := cluster.Node{Name: f.Name, Role: f.Role, PoP: f.PoP, Region: f.Region, Admin: f.Admin, Version: e.Version}
+	self := cluster.Node{Name: f.Name, Role: f.Role, PoP: f.PoP, Region: f.Region, Admin: f.Admin, Version: e.Version, Addrs: bound}
 	if len(f.Advertise) > 0 {
 		var err error
 		self.Addrs, err = f.Advertised()
 		return self, err
 	}
 	for _, addr := range bound {
-		ap, err := netip.ParseAddrPort(addr.String())
-		if err != nil || ap.Addr().IsUnspecified() {
+		if addr.Addr().IsUnspecified() {
 			return self, fmt.Errorf("listen %s names no single address: say with advertise where others reach this node", addr)
 		}
-		self.Addrs = append(self.Addrs, ap)
 	}
 	return self, nil
+}
+
+// Listen opens every address of listen for TCP, or none, and tells how the others
+// are to see this node.
+func (e Env) Listen() (listeners []net.Listener, self cluster.Node, err error) {
+	defer func() {
+		if err != nil {
+			for _, ln := range listeners {
+				ln.Close()
+			}
+			listeners = nil
+		}
+	}()
+	var bound []netip.AddrPort
+	for _, addr := range e.File.Listen {
+		ln, err := run.Listen("tcp", addr)
+		if err != nil {
+			return listeners, self, err
+		}
+		listeners = append(listeners, ln)
+		bound = append(bound, ln.Addr().(*net.TCPAddr).AddrPort())
+	}
+	if e.File.Alone() {
+		return listeners, self, nil // nobody has to reach it by a single address
+	}
+	self, err = e.Self(bound...)
+	return listeners, self, err
 }

@@ -4,18 +4,8 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"math/rand/v2"
-	"time"
 
 	"freshet/internal/cluster"
-)
-
-// How long Watch waits before it asks a cluster again that has just failed it: the
-// wait doubles from the first to the last, and is drawn from its upper half so that
-// the nodes of a cluster do not come back in step.
-const (
-	firstRetry = 100 * time.Millisecond
-	lastRetry  = 10 * time.Second
 )
 
 // Watch publishes a snapshot of the stored site documents, at once and after each
@@ -25,44 +15,14 @@ const (
 // stands. publish is called from one goroutine, and Watch waits for it.
 func Watch(ctx context.Context, docs *cluster.Documents, log *slog.Logger, publish func(*Snapshot)) error {
 	w := watcher{log: log, known: make(map[string]known)}
-	var after uint64
-	retry := firstRetry
-	failing := false
-	for {
+	cluster.Follow(ctx, log, "site documents", func(ctx context.Context, after uint64) (uint64, error) {
 		all, err := docs.All(ctx, after)
-		if ctx.Err() != nil {
-			return nil
+		if err == nil {
+			publish(w.snapshot(all))
 		}
-		if err != nil {
-			if !failing {
-				log.Warn("site documents cannot be read, keeping those known", "err", err)
-				failing = true
-			}
-			if !sleep(ctx, retry/2+rand.N(retry/2)) {
-				return nil
-			}
-			retry = min(2*retry, lastRetry)
-			continue
-		}
-		if failing {
-			log.Info("site documents can be read again")
-			failing = false
-		}
-		after, retry = all.Version, firstRetry
-		publish(w.snapshot(all))
-	}
-}
-
-// sleep waits; it returns false as soon as ctx ends.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+		return all.Version, err
+	})
+	return nil
 }
 
 // watcher remembers what was parsed, so that a change costs the parsing of what has

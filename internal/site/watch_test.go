@@ -206,16 +206,16 @@ func TestWatchRetries(t *testing.T) {
 		w.expect(0, nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		// 0.1 s doubling up to 10 s, each at least half of it: 7 to reach the last, then
-		// every 5 to 10 s.
-		if n := w.kv.asked(); n < 10 || n > 20 {
+		// 0.1 s doubling up to 5 s, each at least half of it: 6 to reach the last, then
+		// every 2.5 to 5 s.
+		if n := w.kv.asked(); n < 16 || n > 30 {
 			t.Errorf("asked %d times within a minute", n)
 		}
 		if got := strings.Count(w.log.String(), "level=WARN"); got != 1 {
 			t.Errorf("%d warnings, want one:\n%s", got, w.log)
 		}
 		w.kv.fail(nil)
-		time.Sleep(lastRetry)
+		time.Sleep(cluster.MaxRetry)
 		synctest.Wait()
 		w.expect(1, nil)
 		w.put("a", "site: a\nhosts: [a]\n")
@@ -234,7 +234,7 @@ func TestWatchRetries(t *testing.T) {
 		w.expect(before, map[string]string{"a": "a"})
 		w.put("c", "site: c\nhosts: [c]\n")
 		w.kv.fail(nil)
-		time.Sleep(lastRetry)
+		time.Sleep(cluster.MaxRetry)
 		synctest.Wait()
 		w.expect(before+1, map[string]string{"a": "a", "b": "b", "c": "c"})
 	})

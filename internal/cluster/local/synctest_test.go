@@ -36,6 +36,7 @@ func TestVirtualTime(t *testing.T) {
 				return nil
 			})
 		}()
+		synctest.Wait()
 		go func() {
 			_ = c.Lead(ctx, "e", "c2", func(context.Context, cluster.Term) error {
 				t.Error("both lead")

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -92,7 +93,9 @@ func TestServePaths(t *testing.T) {
 func (to *testOrigin) raw(method, host, target string) answerOf {
 	to.t.Helper()
 	addr := strings.TrimPrefix(to.url, "http://")
-	transport := &http.Transport{DisableKeepAlives: true, Dial: func(network, _ string) (net.Conn, error) { return net.Dial(network, addr) }}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequest(method, "http://"+host, nil)
 	if err != nil {

@@ -13,10 +13,10 @@ FUZZTIME ?= 10s
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-long lint tools fuzz clean
+.PHONY: help demo build test test-long conformance lint tools fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## build and run the whole CDN with a demo site (Ctrl-C ends it)
 	bin/freshet dev $(ARGS)
@@ -30,6 +30,9 @@ test: tools ## run all tests (with the race detector where there is a C compiler
 
 test-long: tools ## run all tests, the randomised ones for much longer
 	FRESHET_TEST_LONG=1 $(GO) test $(RACE) -timeout 2h -count 1 $(ARGS) ./...
+
+conformance: build ## run the public HTTP cache test suite against the edge (wants Node.js)
+	bench/conformance/run $(ARGS)
 
 lint: ## check formatting, vet, staticcheck and the rules of the house
 	@unformatted=$$($(shell $(GO) env GOROOT)/bin/gofmt -l .) && if [ -n "$$unformatted" ]; then \

@@ -1,0 +1,126 @@
+// Runs the public HTTP cache test suite against the edge and scores it.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { freePort, Processes } from './processes.mjs'
+import { changes, hold, report, score } from './score.mjs'
+import { load } from './suite.mjs'
+
+const usage = `usage: bench/conformance/run [options]
+
+Runs the public HTTP cache test suite (npm http-cache-tests) against bin/freshet and
+holds its score: it fails if a test fails that expected.json does not name, and if one
+passes that it does.
+
+  --id ID          run only this test (repeatable), showing all that goes over the wire
+  --chunk N        tests run at the same time (default 50)
+  --out FILE       where the results go, in the suite's own form (default .tools/conformance/results.json)
+  --compare FILE   show what changed since these results
+  --suite DIR      another copy of the suite
+  --base URL       a cache that runs already, in place of the edge; with --origin-port N, the
+                   port of 127.0.0.1 where it expects the origin. Nothing is held then
+  --help
+`
+
+// fewFailures is up to how many unexpected failures are run again, each alone: a
+// suite of sleeps can stumble on a busy machine; more than these are no stumble.
+const fewFailures = 12
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const root = resolve(here, '../..')
+const tools = join(root, '.tools/conformance')
+
+async function main () {
+  const { values: options } = parseArgs({
+    options: {
+      id: { type: 'string', multiple: true },
+      chunk: { type: 'string', default: '50' },
+      out: { type: 'string', default: join(tools, 'results.json') },
+      compare: { type: 'string' },
+      suite: { type: 'string', default: join(tools, 'node_modules/http-cache-tests') },
+      base: { type: 'string' },
+      'origin-port': { type: 'string' },
+      help: { type: 'boolean' }
+    }
+  })
+  if (options.help) {
+    process.stdout.write(usage)
+    return 0
+  }
+  const suite = await load(options.suite)
+  const expected = options.base ? {} : JSON.parse(readFileSync(join(here, 'expected.json'), 'utf8'))
+  const processes = new Processes()
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    process.once(signal, () => processes.end().then(() => process.exit(1)))
+  }
+  try {
+    const base = await serve(processes, options)
+    const run = (ids, chunk, dump) => processes.client(options.suite, base, chunk, ids, dump)
+    if (options.id) {
+      return judgeAlone(suite, options.id, await run(options.id, 1, true))
+    }
+    const results = await run(suite.tests.map(test => test.id), Number(options.chunk))
+    await again(suite, expected, results, run)
+    return conclude(suite, expected, results, options)
+  } finally {
+    await processes.end()
+  }
+}
+
+// serve starts the origin, and the edge unless another cache is named. It gives the
+// URL to test.
+async function serve (processes, options) {
+  mkdirSync(tools, { recursive: true })
+  const port = Number(options['origin-port'] ?? await freePort())
+  await processes.origin(options.suite, port, join(tools, 'origin.log'))
+  if (options.base) return options.base.replace(/\/$/, '')
+  const [listen, admin] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`]
+  await processes.edge(join(root, 'bin/freshet'), [
+    'edge', '--upstream', `http://127.0.0.1:${port}`, '--listen', listen, '--admin', admin, '--log-level', 'debug'
+  ], admin, join(tools, 'edge.log'))
+  return `http://${listen}`
+}
+
+function judgeAlone (suite, ids, results) {
+  let failed = 0
+  for (const id of ids) {
+    const result = results[id]
+    if (result !== true) failed++
+    console.log(`${id}: ${result === undefined ? 'no such test' : result === true ? 'pass' : result.join(': ')}`)
+  }
+  return failed === 0 ? 0 : 1
+}
+
+// again runs unexpected failures a second time, alone, and keeps what passes.
+async function again (suite, expected, results, run) {
+  const failed = suite.tests.filter(({ id, kind }) => kind !== 'check' && results[id] !== true && !(id in expected))
+  if (failed.length === 0 || failed.length > fewFailures) return
+  for (const { id } of failed) {
+    const second = (await run([id], 1))[id]
+    const verdict = second === true ? 'passes; that counts' : `fails again: ${second.join(': ')}`
+    console.log(`run again alone, ${id} ${verdict} (at first: ${results[id].join(': ')})`)
+    results[id] = second
+  }
+  console.log('')
+}
+
+function conclude (suite, expected, results, options) {
+  mkdirSync(dirname(resolve(options.out)), { recursive: true })
+  writeFileSync(options.out, JSON.stringify(results, null, 2) + '\n')
+  const scored = score(suite, results)
+  console.log(report(suite, scored, expected))
+  if (options.compare) {
+    const changed = changes(suite, JSON.parse(readFileSync(options.compare, 'utf8')), results)
+    console.log(`\nchanged since ${options.compare}:`, changed.length === 0 ? 'nothing' : '\n  ' + changed.join('\n  '))
+  }
+  if (options.base) return 0
+  const wrong = hold(suite, scored.failures, expected)
+  if (wrong.length > 0) console.log(`\nNot as bench/conformance/expected.json says:\n  ${wrong.join('\n  ')}`)
+  return wrong.length === 0 ? 0 : 1
+}
+
+main().then(code => { process.exitCode = code }, err => {
+  console.error(err.code?.startsWith('ERR_PARSE_ARGS') ? `${err.message}\n\n${usage}` : err)
+  process.exitCode = 1
+})

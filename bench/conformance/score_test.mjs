@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import test from 'node:test'
+import { changes, hold, report, score } from './score.mjs'
+
+// suite is a suite of six tests whose judge knows pass, fail and one dependency.
+const named = (id, kind, dependsOn = []) => ({ id, kind, name: `name of ${id}`, spec: ['a.section'], dependsOn })
+const suite = {
+  tests: [
+    named('good', 'required'), named('bad', 'required'), named('child', 'required', ['bad']),
+    named('slow', 'optimal'), named('maybe', 'check'), named('lost', 'check', ['bad'])
+  ],
+  forBrowsers: [named('browser', 'required')],
+  judge (results, id) {
+    const { kind, dependsOn } = this.tests.find(test => test.id === id)
+    if (results[id] === undefined) return 'not run'
+    if (dependsOn.some(on => results[on] !== true)) return 'dependency failed'
+    if (kind === 'check') return results[id] === true ? 'yes' : 'no'
+    return results[id] === true ? 'pass' : kind === 'optimal' ? 'not optimal' : 'fail'
+  }
+}
+const results = { good: true, bad: ['Assertion', 'why'], child: true, slow: true, maybe: ['Assertion', 'no'], lost: true }
+
+test('counts by kind, dependencies included', () => {
+  const { counts, failures } = score(suite, results)
+  assert.deepEqual(counts, {
+    required: { pass: 1, of: 3 }, optimal: { pass: 1, of: 1 }, check: { yes: 0, no: 1, undecided: 1 }
+  })
+  assert.deepEqual(failures.map(f => [f.id, f.outcome]), [
+    ['bad', 'fail'], ['child', 'dependency failed'], ['lost', 'dependency failed']
+  ])
+  assert.equal(failures[0].message, 'Assertion: why')
+  assert.match(failures[1].message, /depends on bad; by itself: passed/)
+})
+
+test('the list of expected failures is held both ways', () => {
+  const { failures } = score(suite, results)
+  assert.deepEqual(hold(suite, failures, { bad: 'a reason', child: 'depends on bad' }), [])
+  assert.deepEqual(hold(suite, failures, { bad: 'a reason' }), ['child fails and is not expected to'])
+  assert.deepEqual(hold(suite, failures, { bad: 'x', child: 'x', good: 'x' }),
+    ['good passes: take it off the list of expected failures'])
+  assert.deepEqual(hold(suite, failures, { bad: 'x', child: 'x', gone: 'x' }),
+    ['gone is expected to fail but is no test of the suite'])
+  assert.deepEqual(hold(suite, failures, { bad: ' ', child: 'x' }), ['bad is expected to fail for no reason'])
+})
+
+test('a test that did not run has failed', () => {
+  const { good, ...without } = results
+  assert.ok(hold(suite, score(suite, without).failures, { bad: 'x', child: 'x' })[0].startsWith('good fails'))
+})
+
+test('the report names what failed, where it stands, and why it is expected', () => {
+  const text = report(suite, score(suite, results), { bad: 'a reason' })
+  for (const part of ['bad: fail', 'name of bad', 'RFC 9111 #a.section', 'expected: a reason', 'required  1 of 3   (1 more']) {
+    assert.ok(text.includes(part), part)
+  }
+})
+
+test('changes between two results', () => {
+  assert.deepEqual(changes(suite, results, { ...results, bad: true }),
+    ['bad: fail -> pass', 'child: dependency failed -> pass', 'lost: dependency failed -> yes'])
+})

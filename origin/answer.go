@@ -1,12 +1,11 @@
 package origin
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"os"
 	"time"
-
-	"errors"
 )
 
 // pace is how many bytes of a response must be taken within the idle time.

@@ -12,7 +12,10 @@ import (
 	"freshet/origin/object"
 )
 
-const apiPrefix = "/v1/sites/"
+const (
+	apiRoot   = "/v1/"
+	apiPrefix = apiRoot + "sites/"
+)
 
 // serveAPI answers who has shown the token. The path is taken apart here and not by
 // a http.ServeMux, which would redirect the paths that it wants cleaner.

@@ -2,7 +2,7 @@
 // the push API, keeps them durably, and serves them to edges and mids.
 //
 // Both live on the same listeners and are told apart by the Host header: a host of
-// a site is served (GET and HEAD, conditionals, ranges); any other name is the
+// a site is served (GET and HEAD, conditionals, ranges), any other name is the
 // origin itself, and so is its own address, even where a site claims every host:
 //
 //	PUT, GET, HEAD, DELETE  /v1/sites/{site}/objects/{path}

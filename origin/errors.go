@@ -14,6 +14,7 @@ import (
 // What can be wrong with a request, beside the errors of the store.
 var (
 	errNoSite       = errors.New("unknown site")
+	errNoHost       = errors.New("no site has the host")
 	errNoPage       = errors.New("there is nothing here")
 	errOutside      = errors.New("the site's content comes from an outside origin")
 	errSitesUnknown = errors.New("the sites are not known yet; try again")
@@ -35,6 +36,7 @@ func status(err error) int {
 	}{
 		{errNoSite, http.StatusNotFound},
 		{errNoPage, http.StatusNotFound},
+		{errNoHost, http.StatusMisdirectedRequest},
 		{catalog.ErrNotFound, http.StatusNotFound},
 		{object.ErrPath, http.StatusBadRequest},
 		{errHeader, http.StatusBadRequest},

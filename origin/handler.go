@@ -60,12 +60,18 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	doc := sites.ByHost(hostname(r.Host))
-	if doc == nil {
+	switch {
+	case doc != nil:
+		h.serveSite(a, r, doc)
+	case strings.HasPrefix(r.URL.Path, apiRoot):
 		kind = apiKind(r.Method)
 		h.api.ServeHTTP(a, r)
-		return
+	default:
+		// A mid may have heard of a new site before us: this must not look like an
+		// answer about the content, nor ask for a token.
+		kind = kindOther
+		h.fail(a, r, fmt.Errorf("%w %s", errNoHost, hostname(r.Host)))
 	}
-	h.serveSite(a, r, doc)
 }
 
 // isOwn reports whether the Host is this origin's own address.

@@ -26,12 +26,14 @@ func TestServeByHost(t *testing.T) {
 		{"DEMO.test.", 200},
 		{"demo.test:8080", 200},
 		{"www.demo.test", 200},
-		{"demo.test.evil", 401}, // no site's: the push API, which wants a token
-		{self, 401},
-		{"[::1]:80", 401},
+		{"demo.test.evil", 421},
+		{"[::1]:80", 421},
+		{self, 401}, // the origin itself, which wants a token
 	} {
 		o.do("GET", tt.host, "/a.txt", "").want(t, tt.status)
 	}
+	o.do("GET", "lb.example", api, "", "Authorization", "Bearer "+testToken).want(t, 200)
+	o.do("GET", "lb.example", api, "").want(t, 401)
 	// The push API's paths are content like any other under a site's host.
 	o.do("GET", "demo.test", api+"/a.txt", "").want(t, 404)
 

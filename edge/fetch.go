@@ -132,16 +132,21 @@ func (e *Edge) stamp(fence hop.Fence) hop.Truth {
 // stored of it, or shared with those who wait for the same; nil when it is for
 // nobody but the one who asked.
 func (e *Edge) admit(s *site.Document, req *exchange.Request, reply *upstream.Reply, r *response.Response) *response.Response {
-	life := httpcache.NewFreshness(reply.Header, reply.Sent, reply.Received, policy.Defaults(s))
-	why := httpcache.MayStore(req.Method, req.Header, reply.Status, reply.Header, &life)
-	shared := why == httpcache.ByStatus && reply.Status >= 500 // to those who wait, and not stored
-	r.Status, r.Freshness, r.Log, r.Born = reply.Status, life, reply.Truth.Log, reply.Truth.Born
+	rules := policy.Defaults(s)
+	facts, why := httpcache.Assess(
+		httpcache.Request{Method: req.Method, Header: req.Header},
+		httpcache.Response{Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received}, &rules)
+	if why == httpcache.Stored && (facts.By == httpcache.ByNoCache || facts.By == httpcache.ByNothing) {
+		why = httpcache.ByLifetime // of use only to who can validate it
+	}
+	shared := (why == httpcache.ByStatusCode || why == httpcache.ByLifetime) && reply.Status >= 500 // to those who wait, and not stored
+	r.Status, r.Facts, r.Log, r.Born = reply.Status, facts, reply.Truth.Log, reply.Truth.Born
 	r.RaiseAsOf(reply.Truth.AsOf)
 	if why != httpcache.Stored && !shared {
 		e.metrics.notStored(why)
 		if req.Method == http.MethodGet {
 			r.Kind = response.Pass
-			r.Freshness = httpcache.Freshness{Received: reply.Received, Lifetime: passMemory}
+			r.Facts = httpcache.Facts{Freshness: httpcache.Freshness{Received: reply.Received, Lifetime: passMemory}}
 			e.store.Put(r)
 		}
 		return nil
@@ -150,7 +155,8 @@ func (e *Edge) admit(s *site.Document, req *exchange.Request, reply *upstream.Re
 	if err != nil {
 		return nil // no room for what has to be added: hand it on as it is
 	}
-	r.Header, r.ETag = h, reply.Header.Get("ETag")
+	httpcache.WithholdFrom(h, facts.Withheld)
+	r.Header = h
 	if r.Vary = httpcache.VaryNames(reply.Header); len(r.Vary) > 0 {
 		r.Key = variantKey(r.Key, req.Header, r.Vary)
 	}
@@ -182,7 +188,7 @@ func (e *Edge) keep(key response.Key, r *response.Response) {
 	if len(r.Vary) == 0 {
 		return
 	}
-	index := &response.Response{Key: key, Kind: response.Varies, Vary: r.Vary, Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation}
+	index := &response.Response{Key: key, Kind: response.Varies, Vary: r.Vary, Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation}
 	index.RaiseAsOf(r.AsOf())
 	e.store.Put(index)
 }

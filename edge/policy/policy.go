@@ -51,9 +51,10 @@ func Scopes(s *site.Document, target string) []response.ScopeHash {
 }
 
 // Defaults are the site's words for responses that do not say so themselves.
-func Defaults(s *site.Document) httpcache.Defaults {
-	return httpcache.Defaults{
-		Lifetime:             time.Duration(s.Cache.DefaultLifetime),
+func Defaults(s *site.Document) httpcache.Policy {
+	return httpcache.Policy{
+		Targets:              httpcache.DefaultTargets,
+		DefaultLifetime:      time.Duration(s.Cache.DefaultLifetime),
 		StaleWhileRevalidate: time.Duration(s.Cache.StaleWhileRevalidate),
 		StaleIfError:         time.Duration(s.Cache.StaleIfError),
 	}

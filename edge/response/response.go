@@ -59,9 +59,8 @@ type Response struct {
 	Header *header.Block // ready to send: end-to-end fields, without Age, Cache-Status and ours
 	Body   Body          // nil for none
 	Vary   []string      // of a Varies: the request fields that tell the variants apart
-	ETag   string        // the validator, "" for none (RFC 9110 §8.8.3)
 
-	httpcache.Freshness
+	httpcache.Facts
 
 	// Log and Born are the logical time at which the origin was asked: what the node
 	// that asked it had applied when the request left. Never changes but by
@@ -78,8 +77,8 @@ type Response struct {
 // WithBody is a copy of r that has the body.
 func (r *Response) WithBody(b Body) *Response {
 	c := &Response{
-		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, ETag: r.ETag,
-		Freshness: r.Freshness, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
+		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary,
+		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())
 	return c

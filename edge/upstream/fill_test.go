@@ -60,7 +60,7 @@ func (b *bed) spec() Spec {
 			if !b.store {
 				return nil
 			}
-			return &response.Response{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: time.Hour}}
+			return &response.Response{Facts: httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: time.Hour}}}
 		},
 		Keep: func(*response.Response) { b.kept.Add(1) },
 	}

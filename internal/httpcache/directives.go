@@ -1,12 +1,11 @@
-// Package httpcache holds the decisions of an HTTP cache as pure functions over
-// header blocks: RFC 9111 (caching) with RFC 5861 (stale content). Nothing in it
-// does I/O, reads a clock or logs; every outcome is a named value.
 package httpcache
 
 import (
 	"iter"
 	"strings"
 	"time"
+
+	"freshet/internal/header"
 )
 
 // MaxDelta is the largest delta-seconds that is kept; larger ones count as this
@@ -16,112 +15,181 @@ const MaxDelta = 1<<31 - 1
 // Absent stands for a directive with a time that was not given.
 const Absent time.Duration = -1
 
-// Directives is a parsed Cache-Control field, of a request or of a response (RFC
-// 9111 §5.2). A time that was not given is Absent; one that was given and is
-// malformed counts as zero, which is the careful reading (§4.2.1).
-type Directives struct {
-	NoStore, NoCache, Private, Public  bool
-	MustRevalidate, ProxyRevalidate    bool
-	OnlyIfCached                       bool
-	MaxAge, SMaxAge                    time.Duration
-	StaleWhileRevalidate, StaleIfError time.Duration // RFC 5861
+// AnyAge is the max-stale of a client that accepts a response however stale (RFC
+// 9111 §5.2.1.2).
+const AnyAge time.Duration = MaxDelta * time.Second
+
+// ResponseDirectives is a parsed Cache-Control field of a response (RFC 9111
+// §5.2.2, with RFC 5861 and RFC 8246). A time that was not given is Absent; one
+// that is malformed is zero: invalid freshness information counts as stale
+// (§4.2.1).
+type ResponseDirectives struct {
+	NoStore, NoCache, Private, Public bool
+	MustRevalidate, ProxyRevalidate   bool
+	MustUnderstand, NoTransform       bool
+	Immutable                         bool
+	MaxAge, SMaxAge                   time.Duration
+	StaleWhileRevalidate              time.Duration
+	StaleIfError                      time.Duration
+	// Withheld are the fields that the qualified forms of no-cache and private name,
+	// lower-cased: this cache stores neither (§5.2.2.4, §5.2.2.7).
+	Withheld []string
 }
 
-// ParseDirectives reads the values of a Cache-Control field. Unknown directives
-// are ignored (§5.2.3); of a directive that stands twice with different times the
-// shortest counts (§4.2.1). The qualified forms of no-cache and private (with a
-// list of field names) are taken as the unqualified ones, as §5.2.2.4 and
-// §5.2.2.7 allow.
-func ParseDirectives(values iter.Seq[string]) Directives {
-	d := Directives{MaxAge: Absent, SMaxAge: Absent, StaleWhileRevalidate: Absent, StaleIfError: Absent}
+// RequestDirectives is a parsed Cache-Control field of a request (§5.2.1). A time
+// that was not given is Absent.
+type RequestDirectives struct {
+	NoStore, NoCache, NoTransform, OnlyIfCached bool
+	MaxAge, MinFresh                            time.Duration
+	MaxStale                                    time.Duration // AnyAge without a value
+	StaleIfError                                time.Duration // RFC 5861 §4
+}
+
+// ParseResponse reads the values of a Cache-Control field of a response. Unknown
+// directives are ignored (§5.2.3). Of a directive that stands more than once the
+// first counts (§4.2.1); conflicting directives are all kept, and the most
+// restrictive wins where they are used. A malformed directive takes nothing with
+// it but itself.
+func ParseResponse(values iter.Seq[string]) ResponseDirectives {
+	d := ResponseDirectives{MaxAge: Absent, SMaxAge: Absent, StaleWhileRevalidate: Absent, StaleIfError: Absent}
 	for v := range values {
 		for v != "" {
-			var name, arg string
-			name, arg, v = nextDirective(v)
-			d.set(name, arg)
+			var x directive
+			x, v = nextDirective(v)
+			d.set(x)
 		}
 	}
 	return d
 }
 
-func (d *Directives) set(name, arg string) {
+func (d *ResponseDirectives) set(x directive) {
 	switch {
-	case strings.EqualFold(name, "no-store"):
+	case x.is("no-store"):
 		d.NoStore = true
-	case strings.EqualFold(name, "no-cache"):
-		d.NoCache = true
-	case strings.EqualFold(name, "private"):
-		d.Private = true
-	case strings.EqualFold(name, "public"):
+	case x.is("no-cache"):
+		d.qualified(&d.NoCache, x)
+	case x.is("private"):
+		d.qualified(&d.Private, x)
+	case x.is("public"):
 		d.Public = true
-	case strings.EqualFold(name, "must-revalidate"):
+	case x.is("must-revalidate"):
 		d.MustRevalidate = true
-	case strings.EqualFold(name, "proxy-revalidate"):
+	case x.is("proxy-revalidate"):
 		d.ProxyRevalidate = true
-	case strings.EqualFold(name, "only-if-cached"):
+	case x.is("must-understand"):
+		d.MustUnderstand = true
+	case x.is("no-transform"):
+		d.NoTransform = true
+	case x.is("immutable"):
+		d.Immutable = true
+	case x.is("max-age"):
+		x.seconds(&d.MaxAge, 0)
+	case x.is("s-maxage"):
+		x.seconds(&d.SMaxAge, 0)
+	case x.is("stale-while-revalidate"):
+		x.seconds(&d.StaleWhileRevalidate, 0)
+	case x.is("stale-if-error"):
+		x.seconds(&d.StaleIfError, 0)
+	}
+}
+
+// structural are the fields without which the stored content cannot be understood
+// or chosen: a response cannot be kept without them, so naming one in a qualified
+// directive counts as the unqualified form.
+var structural = []string{"content-encoding", "content-range", "content-type", "vary", "cache-control", "transfer-encoding"}
+
+// qualified takes no-cache or private: with a list of field names, those are
+// withheld; without, with an empty or a malformed one it is the unqualified form,
+// which is the stricter (§5.2.2.4, §5.2.2.7).
+func (d *ResponseDirectives) qualified(unqualified *bool, x directive) {
+	if !x.hasArg {
+		*unqualified = true
+		return
+	}
+	var names []string
+	for name := range members(x.arg) {
+		name = strings.ToLower(name)
+		if !isToken(name) || contains(structural, name) {
+			*unqualified = true
+			return
+		}
+		names = append(names, name)
+	}
+	if names == nil {
+		*unqualified = true
+	}
+	for _, name := range names {
+		if !contains(d.Withheld, name) {
+			d.Withheld = append(d.Withheld, name)
+		}
+	}
+}
+
+// ParseRequest reads Cache-Control of a request, and Pragma: no-cache where there
+// is none (§5.4). It does not allocate. Malformed times: a max-age counts as zero;
+// a min-fresh, a max-stale and a stale-if-error as not given.
+func ParseRequest(h *header.Block) RequestDirectives {
+	d := RequestDirectives{MaxAge: Absent, MinFresh: Absent, MaxStale: Absent, StaleIfError: Absent}
+	given, pragma := false, false
+	for name, v := range h.All() {
+		switch {
+		case header.EqualName(name, "Cache-Control"):
+			given = true
+			for v != "" {
+				var x directive
+				x, v = nextDirective(v)
+				d.set(x)
+			}
+		case header.EqualName(name, "Pragma"):
+			for v != "" {
+				var x directive
+				x, v = nextDirective(v)
+				pragma = pragma || x.is("no-cache")
+			}
+		}
+	}
+	if !given && pragma {
+		d.NoCache = true
+	}
+	return d
+}
+
+func (d *RequestDirectives) set(x directive) {
+	switch {
+	case x.is("no-store"):
+		d.NoStore = true
+	case x.is("no-cache"):
+		d.NoCache = true
+	case x.is("no-transform"):
+		d.NoTransform = true
+	case x.is("only-if-cached"):
 		d.OnlyIfCached = true
-	case strings.EqualFold(name, "max-age"):
-		shortest(&d.MaxAge, arg)
-	case strings.EqualFold(name, "s-maxage"):
-		shortest(&d.SMaxAge, arg)
-	case strings.EqualFold(name, "stale-while-revalidate"):
-		shortest(&d.StaleWhileRevalidate, arg)
-	case strings.EqualFold(name, "stale-if-error"):
-		shortest(&d.StaleIfError, arg)
-	}
-}
-
-func shortest(d *time.Duration, arg string) {
-	v, ok := ParseDelta(arg)
-	if !ok {
-		v = 0
-	}
-	if *d == Absent || v < *d {
-		*d = v
-	}
-}
-
-// ParseDelta reads delta-seconds (§1.2.2): digits only, capped at MaxDelta.
-func ParseDelta(s string) (time.Duration, bool) {
-	if s == "" {
-		return 0, false
-	}
-	n := int64(0)
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
+	case x.is("max-age"):
+		x.seconds(&d.MaxAge, 0)
+	case x.is("min-fresh"):
+		x.seconds(&d.MinFresh, Absent)
+	case x.is("max-stale") && !x.hasArg:
+		if d.MaxStale == Absent {
+			d.MaxStale = AnyAge
 		}
-		n = min(n*10+int64(s[i]-'0'), MaxDelta)
+	case x.is("max-stale"):
+		x.seconds(&d.MaxStale, Absent)
+	case x.is("stale-if-error"):
+		x.seconds(&d.StaleIfError, Absent)
 	}
-	return time.Duration(n) * time.Second, true
 }
 
-// nextDirective cuts the first directive off a list: name, its argument without
-// quotes, and the rest. Commas inside a quoted string do not separate.
-func nextDirective(s string) (name, arg, rest string) {
-	end, quoted := len(s), false
-scan:
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case c == ',' && !quoted:
-			end = i
-			break scan
+// WithholdFrom removes from h what may not be stored (§3.1, §5.2.2.4, §5.2.2.7).
+func WithholdFrom(h *header.Block, withheld []string) {
+	if len(withheld) == 0 {
+		return
+	}
+	h.Filter(func(name, _ string) bool {
+		for _, w := range withheld {
+			if header.EqualName(name, w) {
+				return false
+			}
 		}
-	}
-	directive := trimSpace(s[:end])
-	if end < len(s) {
-		rest = s[end+1:]
-	}
-	name, arg, _ = strings.Cut(directive, "=")
-	if len(arg) >= 2 && arg[0] == '"' && arg[len(arg)-1] == '"' {
-		arg = arg[1 : len(arg)-1]
-	}
-	return trimSpace(name), arg, rest
+		return true
+	})
 }
-
-// trimSpace removes OWS (RFC 9110 §5.6.3).
-func trimSpace(s string) string { return strings.Trim(s, " \t") }

@@ -1,7 +1,6 @@
 package httpcache
 
 import (
-	"net/http"
 	"time"
 
 	"freshet/internal/header"
@@ -16,7 +15,35 @@ type Freshness struct {
 	// may be used (RFC 5861); zero forbids it.
 	StaleWhileRevalidate time.Duration
 	StaleIfError         time.Duration
+	// NoStale forbids every use of the stale response without validation, even one
+	// that the client allows (RFC 9111 §4.2.4).
+	NoStale bool
+	By      LifetimeSource
 }
+
+// LifetimeSource is where a freshness lifetime comes from.
+type LifetimeSource uint8
+
+// The sources, the first that is there being used (RFC 9111 §4.2.1).
+const (
+	ByNothing   LifetimeSource = iota // no lifetime: stale from the start
+	ByForce                           // Policy.ForceLifetime
+	ByNoCache                         // no-cache: always validated
+	BySMaxAge                         // s-maxage
+	ByMaxAge                          // max-age
+	ByExpires                         // Expires - Date
+	ByStatus                          // Policy.StatusLifetimes
+	ByHeuristic                       // Policy.Heuristic
+	ByDefault                         // Policy.DefaultLifetime
+)
+
+// String is the source as explanations show it.
+func (s LifetimeSource) String() string {
+	return [...]string{"nothing", "site", "no-cache", "s-maxage", "max-age", "expires", "status", "heuristic", "default"}[s]
+}
+
+// Explicit reports whether the response itself or the site fixes the lifetime.
+func (s LifetimeSource) Explicit() bool { return s >= ByForce && s <= ByStatus }
 
 // Age is current_age (RFC 9111 §4.2.3) at now, never negative.
 func (f *Freshness) Age(now time.Time) time.Duration {
@@ -43,6 +70,8 @@ func (f *Freshness) At(now time.Time) State {
 	switch {
 	case over < 0:
 		return Fresh
+	case f.NoStale:
+		return Expired
 	case over < f.StaleWhileRevalidate:
 		return Revalidate
 	case over < f.StaleIfError:
@@ -51,42 +80,88 @@ func (f *Freshness) At(now time.Time) State {
 	return Expired
 }
 
-// Defaults are a site's words for responses that do not say so themselves.
-type Defaults struct {
-	Lifetime             time.Duration
-	StaleWhileRevalidate time.Duration
-	StaleIfError         time.Duration
-}
-
-// NewFreshness computes the life of a response from its headers (RFC 9111 §4.2
-// for a shared cache): asked for at sent, received at received.
-func NewFreshness(h *header.Block, sent, received time.Time, def Defaults) Freshness {
-	cc := ParseDirectives(h.Values("Cache-Control"))
-	f := Freshness{Received: received, InitialAge: initialAge(h, sent, received)}
+// newFreshness computes the life of a response (RFC 9111 §4.2, for a shared cache)
+// from the directives that concern this cache; targeted says that they stand in a
+// targeted field, which takes Expires out of the play (RFC 9213 §2.2).
+func newFreshness(r Response, d *ResponseDirectives, targeted bool, p *Policy) Freshness {
+	f := Freshness{Received: r.Received, InitialAge: initialAge(r.Header, r.Sent, r.Received)}
+	f.Lifetime, f.By = lifetime(r, d, targeted, p)
+	f.StaleWhileRevalidate = pick(d.StaleWhileRevalidate, p.StaleWhileRevalidate)
+	f.StaleIfError = pick(d.StaleIfError, p.StaleIfError)
 	switch {
-	case cc.SMaxAge != Absent:
-		f.Lifetime = cc.SMaxAge
-	case cc.MaxAge != Absent:
-		f.Lifetime = cc.MaxAge
-	case h.Has("Expires"):
-		f.Lifetime = expiresLifetime(h, received)
-	default:
-		f.Lifetime = def.Lifetime
+	case f.By == ByNoCache || d.MustRevalidate || d.ProxyRevalidate:
+		f.NoStale = true // §4.2.4
+	case d.SMaxAge != Absent:
+		// s-maxage has the semantics of proxy-revalidate (§5.2.2.10), unless the response
+		// itself names a stale window beside it: then it has said what it wants.
+		f.StaleWhileRevalidate = max(d.StaleWhileRevalidate, 0)
+		f.StaleIfError = max(d.StaleIfError, 0)
+		f.NoStale = f.StaleWhileRevalidate == 0 && f.StaleIfError == 0
 	}
-	if cc.NoCache {
-		f.Lifetime = 0
-	}
-	f.StaleWhileRevalidate = pick(cc.StaleWhileRevalidate, def.StaleWhileRevalidate)
-	f.StaleIfError = pick(cc.StaleIfError, def.StaleIfError)
-	// §4.2.4: these forbid serving stale; s-maxage implies proxy-revalidate (§5.2.2.10),
-	// unless the response itself names a stale window beside it.
-	if cc.NoCache || cc.MustRevalidate || cc.ProxyRevalidate {
+	if f.NoStale {
 		f.StaleWhileRevalidate, f.StaleIfError = 0, 0
-	} else if cc.SMaxAge != Absent {
-		f.StaleWhileRevalidate = max(cc.StaleWhileRevalidate, 0)
-		f.StaleIfError = max(cc.StaleIfError, 0)
 	}
 	return f
+}
+
+func lifetime(r Response, d *ResponseDirectives, targeted bool, p *Policy) (time.Duration, LifetimeSource) {
+	expires := !targeted && r.Header.Has("Expires")
+	switch {
+	case p.ForceLifetime != nil && r.Status < 400:
+		return *p.ForceLifetime, ByForce
+	case d.NoCache:
+		return 0, ByNoCache
+	case d.SMaxAge != Absent:
+		return d.SMaxAge, BySMaxAge
+	case d.MaxAge != Absent:
+		return d.MaxAge, ByMaxAge
+	case expires:
+		return expiresLifetime(r.Header, r.Received), ByExpires
+	}
+	if t, ok := p.StatusLifetimes[r.Status]; ok {
+		return t, ByStatus
+	}
+	if !HeuristicallyCacheable(r.Status) && !d.Public {
+		return 0, ByNothing
+	}
+	if t, ok := p.Heuristic.lifetime(r); ok {
+		return t, ByHeuristic
+	}
+	if p.DefaultLifetime > 0 {
+		return p.DefaultLifetime, ByDefault
+	}
+	return 0, ByNothing
+}
+
+// lifetime is a fraction of the time since the last modification (§4.2.2).
+func (x Heuristic) lifetime(r Response) (time.Duration, bool) {
+	modified, ok := date(r.Header, "Last-Modified")
+	if !ok || x.Fraction <= 0 {
+		return 0, false
+	}
+	sent, ok := date(r.Header, "Date")
+	if !ok {
+		sent = r.Received
+	}
+	t := time.Duration(float64(max(sent.Sub(modified), 0)) * min(x.Fraction, 1))
+	if x.Max > 0 {
+		t = min(t, x.Max)
+	}
+	return t, true
+}
+
+// expiresLifetime is Expires minus Date (§4.2.1); a date that cannot be read has
+// passed (§5.3).
+func expiresLifetime(h *header.Block, received time.Time) time.Duration {
+	expires, ok := date(h, "Expires")
+	if !ok {
+		return 0
+	}
+	sent, ok := date(h, "Date")
+	if !ok {
+		sent = received
+	}
+	return max(expires.Sub(sent), 0)
 }
 
 func pick(given, def time.Duration) time.Duration {
@@ -94,29 +169,4 @@ func pick(given, def time.Duration) time.Duration {
 		return given
 	}
 	return def
-}
-
-// initialAge is corrected_initial_age of §4.2.3. A malformed Age counts as none;
-// of several the first counts (§5.1).
-func initialAge(h *header.Block, sent, received time.Time) time.Duration {
-	var apparent time.Duration
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		apparent = max(received.Sub(date), 0)
-	}
-	age, _ := ParseDelta(h.Get("Age"))
-	return max(apparent, age+max(received.Sub(sent), 0))
-}
-
-// expiresLifetime is Expires minus Date (§4.2.1); a date that cannot be read has
-// passed (§5.3).
-func expiresLifetime(h *header.Block, received time.Time) time.Duration {
-	expires, err := http.ParseTime(h.Get("Expires"))
-	if err != nil {
-		return 0
-	}
-	date, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		date = received
-	}
-	return max(expires.Sub(date), 0)
 }

@@ -1,0 +1,135 @@
+package httpcache
+
+import (
+	"iter"
+	"strings"
+	"time"
+)
+
+// directive is one member of a Cache-Control field (RFC 9111 §5.2).
+type directive struct {
+	name, arg string // arg without its quotes; escapes are left in
+	hasArg    bool
+	broken    bool // the argument is of no form that a directive has
+	delta     time.Duration
+	typed     bool // delta is the argument: an Integer of a structured field
+}
+
+func (x directive) is(name string) bool { return strings.EqualFold(x.name, name) }
+
+// seconds stores the argument as delta-seconds unless a value stands already;
+// malformed is stored where there is no number.
+func (x directive) seconds(into *time.Duration, malformed time.Duration) {
+	if *into != Absent {
+		return
+	}
+	v, ok := ParseDelta(x.arg)
+	switch {
+	case x.typed:
+		v = x.delta
+	case !ok || x.broken:
+		v = malformed
+	}
+	*into = v
+}
+
+// ParseDelta reads delta-seconds (RFC 9111 §1.2.2): digits only, capped at MaxDelta.
+func ParseDelta(s string) (time.Duration, bool) {
+	if s == "" {
+		return 0, false
+	}
+	n := int64(0)
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = min(n*10+int64(s[i]-'0'), MaxDelta)
+	}
+	return time.Duration(n) * time.Second, true
+}
+
+// nextDirective cuts the first directive off a list. Commas inside a quoted string
+// do not separate; a quoted string that does not end is not one, so that what
+// follows its quote is not swallowed.
+func nextDirective(s string) (x directive, rest string) {
+	end := memberEnd(s)
+	text := trimSpace(s[:end])
+	if end < len(s) {
+		rest = s[end+1:]
+	}
+	x.name, x.arg, x.hasArg = strings.Cut(text, "=")
+	if len(x.arg) > 0 && x.arg[0] == '"' {
+		if n := quotedEnd(x.arg); n == len(x.arg) {
+			x.arg = x.arg[1 : n-1]
+		} else {
+			x.broken = true
+		}
+	}
+	return x, rest
+}
+
+// memberEnd is where the first member of a comma-separated list ends.
+func memberEnd(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case ',':
+			return i
+		case '"':
+			if n := quotedEnd(s[i:]); n > 0 {
+				i += n - 1
+			}
+		}
+	}
+	return len(s)
+}
+
+// quotedEnd is the length of the quoted string at the start of s (RFC 9110
+// §5.6.4), 0 if it does not end.
+func quotedEnd(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// members walks the members of a simple comma-separated list, trimmed, the empty
+// ones passed over (RFC 9110 §5.6.1.2).
+func members(s string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for s != "" {
+			var m string
+			m, s, _ = strings.Cut(s, ",")
+			if m = trimSpace(m); m != "" && !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// isToken: RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// trimSpace removes OWS (RFC 9110 §5.6.3).
+func trimSpace(s string) string { return strings.Trim(s, " \t") }
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,9 +1,25 @@
 // Package policy applies a site's rules to one request: the cache key, the scopes
-// that cover it, what is passed on to a parent, and what a response may be kept
+// that cover it, where and how a parent is asked, and what a response may be kept
 // for. It is pure.
+//
+// A document is compiled once (Compile), and decides each request in one pass over
+// its rules (Decide). Rules match on what the client sent: a rewrite, or a field
+// that one rule sets, is not seen by another.
+//
+// Two principles keep one client from shaping what others get. What the key does
+// not cover does not reach the origin: the query parameters that do not count, the
+// cookies, and the fields by which clients make an origin believe in another host,
+// path or method (see fields.go); and when what the origin is asked depends on a
+// rule that matched by a request field or the method, that rule is in the key.
+//
+// Tiers: an edge and the mid above it decide alike. Between them goes what the client
+// asked, with the query that counts; only the one that asks the origin rewrites the
+// path and edits the request, and only the one that answers the client redirects and
+// edits the answer.
 package policy
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -15,82 +31,169 @@ import (
 	"freshet/internal/site"
 )
 
-// Authority is the host under which a request to a site is asked for above, and
-// which is part of its key: all exact hosts of a site share their content, so the
-// first stands for them; a host that a wildcard matched stands for itself, with its
-// port. What the key does not cover is not passed on.
-func Authority(s *site.Document, req *exchange.Request) string {
-	first := ""
-	for _, host := range s.Hosts {
-		if strings.HasPrefix(host, "*") {
+// Site is a compiled site document. It is immutable, and may be used from any
+// goroutine.
+type Site struct {
+	doc    *site.Document
+	first  string // the exact host that stands for the others; "" if there is none
+	hosts  map[string]bool
+	rules  []rule
+	policy httpcache.Policy
+	keep   keep
+	// guarded: paths that could be read in two ways are refused.
+	guarded bool
+	matched []string // fields that rules match on: tiers of ours get them
+	wide    []response.ScopeHash
+}
+
+// keep is what of a request may reach the origin when the answer is for others.
+type keep struct {
+	key           *site.Key
+	cookies       bool
+	honourRequest bool
+	origin        bool // the Origin field
+}
+
+// Compile prepares a document for deciding requests: once for each document. The
+// error names the rule; documents that site.Parse accepts have none.
+func Compile(doc *site.Document) (*Site, error) {
+	s := &Site{
+		doc: doc, hosts: make(map[string]bool), policy: basePolicy(doc),
+		keep: keep{key: &doc.Cache.Key, cookies: doc.Cache.PassCookies, honourRequest: doc.Cache.HonourRequest},
+		wide: []response.ScopeHash{
+			response.HashScope(command.Scope{Kind: command.ScopeSite, Site: doc.Site}),
+			response.HashScope(command.Scope{Kind: command.ScopeAll}),
+		},
+	}
+	for _, host := range doc.Hosts {
+		if host[0] == '*' {
 			continue
 		}
-		if first == "" {
-			first = host
+		if s.first == "" {
+			s.first = host
 		}
-		if host == req.Host {
-			return first
+		s.hosts[host] = true
+	}
+	for i := range doc.Rules {
+		r, err := compileRule(&doc.Rules[i], i)
+		if err != nil {
+			return nil, fmt.Errorf("site %s: %s: %w", doc.Site, r.name, err)
+		}
+		s.rules = append(s.rules, r)
+		s.guarded = s.guarded || doc.Rules[i].Match.Path != (site.PathMatch{}) && doc.AmbiguousPaths != "pass"
+		for name := range doc.Rules[i].Match.Header {
+			s.matched = append(s.matched, name)
 		}
 	}
-	return req.Authority()
+	return s, nil
 }
 
-// KeyText is the text of the cache key of a request to a site. The scheme is no
-// part of it.
-func KeyText(s *site.Document, req *exchange.Request) string {
-	return s.Site + "\n" + Authority(s, req) + req.Target
-}
+// Document is what the site was compiled from.
+func (s *Site) Document() *site.Document { return s.doc }
 
-// Scopes are the scopes that cover whatever is stored for a target of a site.
-func Scopes(s *site.Document, target string) []response.ScopeHash {
-	return []response.ScopeHash{
-		response.HashScope(command.Scope{Kind: command.ScopeURL, Site: s.Site, Value: target}),
-		response.HashScope(command.Scope{Kind: command.ScopeSite, Site: s.Site}),
-		response.HashScope(command.Scope{Kind: command.ScopeAll}),
+// Name is the site's.
+func (s *Site) Name() string { return s.doc.Site }
+
+// basePolicy is the site's caching policy where no rule says otherwise.
+func basePolicy(doc *site.Document) httpcache.Policy {
+	c := &doc.Cache
+	p := httpcache.Policy{
+		DefaultLifetime:         time.Duration(c.DefaultLifetime),
+		Heuristic:               httpcache.Heuristic{Fraction: float64(c.Heuristic.Percent) / 100, Max: time.Duration(c.Heuristic.Max)},
+		StaleWhileRevalidate:    time.Duration(c.StaleWhileRevalidate),
+		StaleIfError:            time.Duration(c.StaleIfError),
+		StoreSetCookie:          c.StoreSetCookie,
+		IgnoreRequestDirectives: !c.HonourRequest,
 	}
-}
-
-// Defaults are the site's words for responses that do not say so themselves.
-func Defaults(s *site.Document) httpcache.Policy {
-	return httpcache.Policy{
-		Targets:              httpcache.DefaultTargets,
-		DefaultLifetime:      time.Duration(s.Cache.DefaultLifetime),
-		StaleWhileRevalidate: time.Duration(s.Cache.StaleWhileRevalidate),
-		StaleIfError:         time.Duration(s.Cache.StaleIfError),
-	}
-}
-
-// notFilled are request fields that must not shape a response which others will
-// get: conditionals and ranges are the client's own affair, and the rest could
-// make an origin answer for another resource than the key says.
-var notFilled = []string{
-	"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range",
-	"X-Forwarded-Host", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-Forwarded-Port",
-	"X-Forwarded-Prefix", "Forwarded", "Expect", "Host", "Content-Length",
-}
-
-// FillHeader is the header of a request to a parent whose answer may be stored:
-// the client's, without what belongs to the client alone.
-func FillHeader(req *exchange.Request) *header.Block {
-	h := req.Header.Clone()
-	h.RemoveHopByHop()
-	h.Filter(func(name, _ string) bool {
-		for _, n := range notFilled {
-			if header.EqualName(name, n) {
-				return false
-			}
+	if len(c.StatusLifetimes) > 0 {
+		p.StatusLifetimes = make(map[int]time.Duration, len(c.StatusLifetimes))
+		for status, lifetime := range c.StatusLifetimes {
+			p.StatusLifetimes[status] = time.Duration(lifetime)
 		}
-		return true
-	})
-	return h
+	}
+	for _, name := range c.Targets {
+		if header.EqualName(name, "Surrogate-Control") {
+			p.SurrogateControl = true
+			continue
+		}
+		p.Targets = append(p.Targets, name)
+	}
+	return p
 }
 
-// PassHeader is the header of a request that is only passed on.
-func PassHeader(req *exchange.Request) *header.Block {
-	h := req.Header.Clone()
-	h.RemoveHopByHop()
-	h.Filter(func(name, _ string) bool {
-		return !header.EqualName(name, "Host") && !header.EqualName(name, "Content-Length") && !header.EqualName(name, "Expect")
-	})
-	return h
+// Decision is what a site says of one request. Its strings belong to the request, as
+// the request's do to the listener: Clone what lives longer.
+type Decision struct {
+	site *Site
+
+	// Refuse is why the request is not served (400), "" if it is.
+	Refuse string
+	// Redirect is the answer, when Redirect.Status is not zero.
+	Redirect Redirect
+	// Preflight answers a CORS preflight with 204 and these fields; nil otherwise.
+	Preflight *header.Block
+
+	// Bypass: the request is passed on and its answer not stored.
+	Bypass bool
+	// Policy is for the answer's storage and freshness.
+	Policy httpcache.Policy
+
+	// Authority is the host, with a port if it is one that a wildcard matched, under
+	// which parents are asked, and part of the key.
+	Authority string
+	// Target is the path and query under which a tier of ours is asked, the response
+	// stored and purged: the client's, with the query that counts.
+	Target string
+	// OriginTarget is the path and query under which the origin is asked: Target, or
+	// what a rule rewrites it to.
+	OriginTarget string
+
+	key     *site.Key
+	keep    keep
+	scheme  string
+	matched [(site.MaxRules + 63) / 64]uint64 // the rules that matched
+	keyed   [(site.MaxRules + 63) / 64]uint64 // those of them that are in the key
+	edits   bool                              // some matched rule edits the request
+	answer  answer
+}
+
+// Redirect is an answer that names another place.
+type Redirect struct {
+	Status   int
+	Location string
+}
+
+// Decide applies the site to a request. fromTier: it comes from a node of this
+// cluster, which answers the client itself, so that there is no redirect, no
+// preflight and no edit of the answer here. It allocates nothing for a site without
+// rules whose queries count as they are.
+func (s *Site) Decide(req *exchange.Request, fromTier bool) Decision {
+	d := Decision{site: s, Policy: s.policy, keep: s.keep, key: s.keep.key, scheme: req.Scheme}
+	d.decide(req, fromTier)
+	return d
+}
+
+// Scopes are the scopes that cover whatever is stored for the request.
+func (d *Decision) Scopes() []response.ScopeHash {
+	url := response.HashScope(command.Scope{Kind: command.ScopeURL, Site: d.site.doc.Site, Value: d.Target})
+	return append([]response.ScopeHash{url}, d.site.wide...)
+}
+
+// Rules names the rules that matched, in order.
+func (d *Decision) Rules() []string {
+	var names []string
+	for i := range d.site.rules {
+		if d.matched[i/64]&(1<<(i%64)) != 0 {
+			names = append(names, d.site.rules[i].name)
+		}
+	}
+	return names
+}
+
+// Clone is a copy that shares nothing with the request.
+func (d *Decision) Clone() Decision {
+	c := *d
+	c.Authority, c.Target, c.OriginTarget = strings.Clone(d.Authority), strings.Clone(d.Target), strings.Clone(d.OriginTarget)
+	c.scheme, c.answer.origin = strings.Clone(d.scheme), strings.Clone(d.answer.origin)
+	return c
 }

@@ -95,6 +95,13 @@ func (d *decoder) value(path string, f field, n *yaml.Node, v reflect.Value) {
 		d.report.Mistake(path, "tags such as %s are not supported", shorten(n.Tag))
 	case v.Type() == secretType:
 		d.secret(path, n, v)
+	case v.Kind() == reflect.Pointer:
+		to := reflect.New(v.Type().Elem())
+		if isSection(to.Type().Elem()) {
+			setDefaults(to.Elem())
+		}
+		d.value(path, f, n, to.Elem())
+		v.Set(to)
 	case v.Kind() == reflect.Struct:
 		if n.Kind != yaml.MappingNode {
 			d.report.Mistake(path, "want a mapping of fields, not %s", describe(n))
@@ -103,6 +110,8 @@ func (d *decoder) value(path string, f field, n *yaml.Node, v reflect.Value) {
 		d.mapping(path, n, v)
 	case v.Kind() == reflect.Slice:
 		d.list(path, f, n, v)
+	case v.Kind() == reflect.Map:
+		d.table(path, f, n, v)
 	default:
 		d.scalar(path, f, n, v)
 	}
@@ -131,6 +140,41 @@ func (d *decoder) list(path string, f field, n *yaml.Node, v reflect.Value) {
 		d.value(at, f, item, list.Index(i))
 	}
 	v.Set(list)
+}
+
+// table decodes a mapping whose keys are the document's own.
+func (d *decoder) table(path string, f field, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.report.Mistake(path, "want a mapping, not %s", describe(n))
+		return
+	}
+	table := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Kind != yaml.ScalarNode {
+			d.report.add(placeOf(key), path, "", "the key must be plain text, not %s", describe(key))
+			continue
+		}
+		at := join(path, shorten(key.Value))
+		k := reflect.New(v.Type().Key()).Elem()
+		if err := setScalar(k, key.Value); err != nil {
+			d.report.add(placeOf(key), at, "", "%s is %v", quote(key.Value), err)
+			continue
+		}
+		if table.MapIndex(k).IsValid() {
+			d.report.add(placeOf(key), at, "", "is given twice")
+			continue
+		}
+		d.report.places[at] = placeOf(key)
+		item := reflect.New(v.Type().Elem()).Elem()
+		if isNull(value) {
+			d.report.Mistake(at, "must not be empty")
+		} else {
+			d.value(at, f, value, item)
+		}
+		table.SetMapIndex(k, item)
+	}
+	v.Set(table)
 }
 
 func (d *decoder) scalar(path string, f field, n *yaml.Node, v reflect.Value) {

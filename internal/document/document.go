@@ -4,8 +4,9 @@
 //
 // The structs are the only description of a document: Decode checks against
 // them, Schema prints them as a JSON Schema, Encode writes them. Fields are
-// strings, bools, ints, Duration, Size, Secret, structs, and slices of these;
-// their tags say what Go types cannot:
+// strings, bools, ints, Duration, Size, Secret, structs, slices of these, maps of
+// scalars by strings or ints, and pointers, which stay nil where the document has
+// nothing; their tags say what Go types cannot:
 //
 //	yaml:"name"        the key; "-" where the field is not part of the document
 //	doc:"…"            what it is, for the schema

@@ -68,6 +68,9 @@ func pathsOf(t reflect.Type, path, name string) []string {
 		if ft.Kind() == reflect.Slice {
 			at, ft = at+"[]", ft.Elem()
 		}
+		if ft.Kind() == reflect.Pointer {
+			ft = ft.Elem()
+		}
 		if isSection(ft) {
 			paths = append(paths, pathsOf(ft, at, name)...)
 		}

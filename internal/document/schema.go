@@ -32,7 +32,8 @@ type schema struct {
 	AnyOf       []*schema  `json:"anyOf,omitempty"`
 	Properties  properties `json:"properties,omitempty"`
 	Required    []string   `json:"required,omitempty"`
-	Additional  *bool      `json:"additionalProperties,omitempty"`
+	Additional  any        `json:"additionalProperties,omitempty"`
+	Names       *schema    `json:"propertyNames,omitempty"`
 	MinProps    int        `json:"minProperties,omitempty"`
 	MaxProps    int        `json:"maxProperties,omitempty"`
 	Defs        properties `json:"$defs,omitempty"`
@@ -97,7 +98,7 @@ func (w schemaWriter) defs() properties {
 			Description: `A number of bytes: 512, "64KiB", "256MiB", "1.5GB".`,
 		}},
 		{"secret", &schema{
-			Type: "object", Additional: new(bool), MinProps: 1, MaxProps: 1,
+			Type: "object", Additional: false, MinProps: 1, MaxProps: 1,
 			Description: "A value that is kept out of logs.",
 			Properties: properties{
 				{"file", &schema{Type: "string", Description: "The file that holds it; relative to the document's directory."}},
@@ -114,7 +115,7 @@ func (w schemaWriter) defs() properties {
 
 // section is the schema of a struct.
 func (w schemaWriter) section(t reflect.Type) *schema {
-	s := &schema{Type: "object", Additional: new(bool)}
+	s := &schema{Type: "object", Additional: false}
 	for _, f := range fieldsOf(t) {
 		if f.required {
 			s.Required = append(s.Required, f.name)
@@ -126,6 +127,9 @@ func (w schemaWriter) section(t reflect.Type) *schema {
 
 // field is the schema of one field. Whatever is not required may also have no value.
 func (w schemaWriter) field(f field, t reflect.Type) *schema {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	s := w.value(f, t)
 	s.Description = f.doc
 	if f.byDef != "" {
@@ -148,6 +152,12 @@ func (w schemaWriter) value(f field, t reflect.Type) *schema {
 		return &schema{Ref: "#/$defs/secret"}
 	case t.Kind() == reflect.Struct:
 		return w.section(t)
+	case t.Kind() == reflect.Map:
+		names := &schema{Type: "string", MinLength: 1}
+		if t.Key().Kind() != reflect.String {
+			names = &schema{Pattern: "^[0-9]+$"}
+		}
+		return &schema{Type: "object", Names: names, Additional: w.value(field{enum: f.enum, min: f.min, max: f.max}, t.Elem())}
 	case t.Kind() == reflect.Slice:
 		return &schema{Type: "array", Items: w.value(field{enum: f.enum, min: f.min, max: f.max}, t.Elem())}
 	}

@@ -17,6 +17,9 @@ func Parse(file string, text []byte) (*Document, error) {
 	if len(text) > cluster.MaxText {
 		report.Mistake("", "a site document may have %d bytes at most", cluster.MaxText)
 	}
+	if !report.Has("cache.targets") {
+		doc.Cache.Targets = DefaultTargets
+	}
 	doc.check(report)
 	if err := report.Err(); err != nil {
 		return nil, err

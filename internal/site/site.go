@@ -11,20 +11,16 @@ type Document struct {
 	Site   string   `yaml:"site" required:"true" doc:"The site's name: lower-case letters, digits and dashes, at most 63."`
 	Hosts  []string `yaml:"hosts" required:"true" doc:"Host names that clients use, all for the same content: names, *.suffix for any name below it, or * for any host."`
 	Origin Origin   `yaml:"origin,omitempty" doc:"Where the content comes from; the cluster's own origin if nothing is said."`
-	Cache  Cache    `yaml:"cache" doc:"How responses are cached where they do not say so themselves."`
+	Cache  Cache    `yaml:"cache" doc:"How responses are cached."`
+	Rules  []Rule   `yaml:"rules,omitempty" doc:"What is different for some requests: every rule that matches counts, in order; of two that say something about one thing the later wins. At most 200."`
+
+	AmbiguousPaths string `yaml:"ambiguous_paths" enum:"refuse,pass" default:"refuse" doc:"What happens, at a site with rules that match by path, to a path that an origin may read as another one (encoded letters, slashes or dots, dot segments, empty segments, backslashes): it is refused with 400, or passed and matched as it was sent, so that it may evade a rule."`
 }
 
 // Origin is where a site's content comes from.
 type Origin struct {
 	URL  string `yaml:"url,omitempty" doc:"http(s)://host[:port] of an origin outside the cluster; empty for the cluster's own."`
 	Host string `yaml:"host,omitempty" doc:"Host header for the outside origin; empty passes the client's on."`
-}
-
-// Cache is a site's caching policy.
-type Cache struct {
-	DefaultLifetime      document.Duration `yaml:"default_lifetime" default:"0s" min:"0s" max:"365d" doc:"Freshness lifetime of a cacheable response that names none. 0s: such a response is not stored."`
-	StaleWhileRevalidate document.Duration `yaml:"stale_while_revalidate" default:"0s" min:"0s" max:"365d" doc:"How long past its lifetime a response that does not say so itself may be served while it is validated in the background."`
-	StaleIfError         document.Duration `yaml:"stale_if_error" default:"1d" min:"0s" max:"365d" doc:"How long past its lifetime a response that does not say so itself may be served when no parent answers."`
 }
 
 // Schema is the JSON Schema of site documents.

@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"freshet/edge/exchange"
+	"freshet/internal/header"
+	"freshet/internal/site"
+)
+
+// answer is what is done to the answer to a client.
+type answer struct {
+	edits   bool       // some matched rule edits it
+	targets bool       // targeted fields are left out
+	cors    *site.CORS // nil for none
+	origin  string     // who may read it; "" for nobody
+}
+
+// decideAnswer settles what is done to the answer to a client, or answers a
+// preflight.
+func (d *Decision) decideAnswer(cors *rule, req *exchange.Request) {
+	d.answer.targets = !d.site.doc.Cache.PassTargets && len(d.site.doc.Cache.Targets) > 0
+	if cors == nil {
+		return
+	}
+	c := cors.doc.CORS
+	d.answer.cors = c
+	if origin := req.Header.Get("Origin"); allowsOrigin(c, origin) {
+		d.answer.origin = origin
+		if everybody(c) {
+			d.answer.origin = "*"
+		}
+	}
+	if req.Method == "OPTIONS" && req.Header.Has("Origin") && req.Header.Has("Access-Control-Request-Method") {
+		d.Preflight = d.preflight(c)
+	}
+}
+
+func everybody(c *site.CORS) bool { return len(c.Origins) == 1 && c.Origins[0] == "*" }
+
+func allowsOrigin(c *site.CORS, origin string) bool {
+	if origin == "" {
+		return false
+	}
+	for _, allowed := range c.Origins {
+		if site.MatchWildcard(allowed, origin) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Decision) preflight(c *site.CORS) *header.Block {
+	h := new(header.Block)
+	d.addCORS(h)
+	if d.answer.origin == "" {
+		return h
+	}
+	if len(c.Methods) > 0 {
+		_ = h.Add("Access-Control-Allow-Methods", strings.Join(c.Methods, ", "))
+	}
+	if len(c.Headers) > 0 {
+		_ = h.Add("Access-Control-Allow-Headers", strings.Join(c.Headers, ", "))
+	}
+	_ = h.Add("Access-Control-Max-Age", strconv.FormatInt(int64(time.Duration(c.MaxAge)/time.Second), 10))
+	return h
+}
+
+// addCORS adds who may read the answer; a document bounds what that needs.
+func (d *Decision) addCORS(h *header.Block) {
+	c := d.answer.cors
+	if !everybody(c) {
+		_ = h.Add("Vary", "Origin")
+	}
+	if d.answer.origin == "" {
+		return
+	}
+	_ = h.Add("Access-Control-Allow-Origin", d.answer.origin)
+	if c.Credentials {
+		_ = h.Add("Access-Control-Allow-Credentials", "true")
+	}
+	if len(c.Expose) > 0 {
+		_ = h.Add("Access-Control-Expose-Headers", strings.Join(c.Expose, ", "))
+	}
+}
+
+// ClientHeader is h as the client gets it: h itself where nothing is changed, else a
+// copy. For a tier of ours it is always h: the tier that answers the client edits.
+func (d *Decision) ClientHeader(h *header.Block) (*header.Block, error) {
+	if !d.answer.edits && d.answer.cors == nil && !d.hasTargets(h) {
+		return h, nil
+	}
+	h = h.Clone()
+	h.Filter(func(name, _ string) bool {
+		return !(d.answer.targets && contains(d.site.doc.Cache.Targets, name)) &&
+			!(d.answer.cors != nil && header.HasPrefixName(name, "Access-Control-"))
+	})
+	if d.answer.cors != nil {
+		d.addCORS(h)
+	}
+	for i := range d.site.rules {
+		if d.matched[i/64]&(1<<(i%64)) == 0 {
+			continue
+		}
+		if err := edit(h, &d.site.rules[i].doc.ResponseHeaders); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+func (d *Decision) hasTargets(h *header.Block) bool {
+	if !d.answer.targets {
+		return false
+	}
+	for _, name := range d.site.doc.Cache.Targets {
+		if h.Has(name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,94 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"freshet/edge/exchange"
+	"freshet/internal/header"
+	"freshet/internal/site"
+)
+
+// rule is a compiled site.Rule.
+type rule struct {
+	name    string
+	doc     *site.Rule
+	path    *site.Path
+	headers []headerMatch
+	rewrite *rewrite
+	to      *site.Template // of a redirect
+	// inKey: it changes what the origin is asked, on account of more than the path.
+	inKey bool
+}
+
+type headerMatch struct{ name, pattern string }
+
+type rewrite struct {
+	path *site.Path // nil: the rule's own
+	to   *site.Template
+}
+
+func compileRule(doc *site.Rule, i int) (rule, error) {
+	r := rule{name: doc.Name, doc: doc}
+	if r.name == "" {
+		r.name = fmt.Sprintf("rules[%d]", i)
+	}
+	var err error
+	if r.path, err = site.CompilePath(doc.Match.Path); err != nil {
+		return r, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(doc.Match.Header)) {
+		r.headers = append(r.headers, headerMatch{name, doc.Match.Header[name]})
+	}
+	if doc.Redirect != nil {
+		if r.to, err = site.CompileTemplate(doc.Redirect.To); err != nil {
+			return r, err
+		}
+	}
+	if w := doc.Rewrite; w != nil {
+		r.rewrite = new(rewrite)
+		if r.rewrite.to, err = site.CompileTemplate(w.To); err != nil {
+			return r, err
+		}
+		if w.Prefix != "" || w.Regex != "" {
+			if r.rewrite.path, err = site.CompilePath(site.PathMatch{Prefix: w.Prefix, Regex: w.Regex}); err != nil {
+				return r, err
+			}
+		}
+	}
+	conditional := len(doc.Match.Method)+len(doc.Match.Header) > 0
+	r.inKey = conditional && (doc.Rewrite != nil || !doc.RequestHeaders.Empty())
+	return r, nil
+}
+
+// matches reports whether the rule is about the request, whose path is given.
+func (r *rule) matches(req *exchange.Request, path string) bool {
+	if len(r.doc.Match.Method) > 0 && !slices.Contains(r.doc.Match.Method, req.Method) {
+		return false
+	}
+	for i := range r.headers {
+		if !r.headers[i].matches(req.Header) {
+			return false
+		}
+	}
+	return r.path.Match(path)
+}
+
+func (m *headerMatch) matches(h *header.Block) bool {
+	for v := range h.Values(m.name) {
+		if site.MatchWildcard(m.pattern, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// splitTarget cuts a target into path and query, the query with its question mark.
+func splitTarget(target string) (path, query string) {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		return target[:i], target[i:]
+	}
+	return target, ""
+}

@@ -1,0 +1,57 @@
+package site
+
+import "freshet/internal/document"
+
+// Cache is a site's caching policy. What a response says itself counts, unless a
+// field here says otherwise.
+type Cache struct {
+	DefaultLifetime      document.Duration         `yaml:"default_lifetime" default:"0s" min:"0s" max:"365d" doc:"Freshness lifetime of a cacheable response that names none and has no Last-Modified. 0s: such a response is not stored."`
+	StatusLifetimes      map[int]document.Duration `yaml:"status_lifetimes,omitempty" min:"0s" max:"365d" doc:"Freshness lifetime by status, of a response that names none: {404: 10s}. 0s: not stored."`
+	Heuristic            Heuristic                 `yaml:"heuristic" doc:"Freshness from Last-Modified, of a response that names no lifetime (RFC 9111 section 4.2.2)."`
+	StaleWhileRevalidate document.Duration         `yaml:"stale_while_revalidate" default:"0s" min:"0s" max:"365d" doc:"How long past its lifetime a response that does not say so itself may be served while it is validated in the background."`
+	StaleIfError         document.Duration         `yaml:"stale_if_error" default:"1d" min:"0s" max:"365d" doc:"How long past its lifetime a response that does not say so itself may be served when no parent answers."`
+	StoreSetCookie       bool                      `yaml:"store_set_cookie" doc:"Whether a response with Set-Cookie may be stored, and its cookies given to every client."`
+	PassCookies          bool                      `yaml:"pass_cookies" doc:"Whether the Cookie field of a request goes to the origin when its answer may be stored. Without it only the cookies of the key do. Safe only where the origin marks what depends on cookies (Vary, private). Requests that bypass the cache keep their cookies in any case."`
+	HonourRequest        bool                      `yaml:"honour_request" doc:"Whether a client may demand validation or freshness by its Cache-Control or Pragma; each such request costs the origin one."`
+	Targets              []string                  `yaml:"targets,omitempty" doc:"Fields that speak to this cache before Cache-Control does, first to last (RFC 9213); [CDN-Cache-Control] where nothing is said."`
+	PassTargets          bool                      `yaml:"pass_targets" doc:"Whether these fields are sent on to clients."`
+	Key                  Key                       `yaml:"key" doc:"What tells cached responses apart, and so may reach the origin."`
+}
+
+// Heuristic is freshness from Last-Modified.
+type Heuristic struct {
+	Percent int               `yaml:"percent" default:"10" min:"0" max:"100" doc:"Lifetime as a share of the time since Last-Modified. 0: none."`
+	Max     document.Duration `yaml:"max" default:"1d" min:"0s" max:"365d" doc:"The longest such lifetime."`
+}
+
+// Key says what makes up the cache key besides the path. What is not in the key
+// does not reach the origin, for its answer would be given to others.
+type Key struct {
+	Query   Query    `yaml:"query" doc:"Which query parameters count."`
+	Headers []string `yaml:"headers,omitempty" doc:"Request fields whose values count, besides what Vary names. At most 16."`
+	Cookies []string `yaml:"cookies,omitempty" doc:"Cookies whose values count. At most 16."`
+	Device  bool     `yaml:"device" doc:"Whether the device class counts: desktop, mobile or tablet, by User-Agent and Sec-CH-UA-Mobile. The origin gets it as X-Device."`
+	Scheme  bool     `yaml:"scheme" doc:"Whether http and https are apart. The origin gets it as X-Forwarded-Proto."`
+	Host    *bool    `yaml:"host,omitempty" doc:"true: every host is apart; false: all hosts of the site share their responses; where nothing is said, the hosts listed by name share theirs and those of a wildcard are apart."`
+}
+
+// QueryMode says which query parameters are part of the key.
+type QueryMode string
+
+// The modes.
+const (
+	QueryAll   QueryMode = "all"
+	QueryNone  QueryMode = "none"
+	QueryAllow QueryMode = "allow" // those named
+	QueryDeny  QueryMode = "deny"  // all but those named
+)
+
+// Query says which parameters of a query are part of the key, and reach the origin.
+type Query struct {
+	Mode  QueryMode `yaml:"mode" enum:"all,none,allow,deny" default:"all" doc:"all, none, allow (those in names) or deny (all but those)."`
+	Names []string  `yaml:"names,omitempty" doc:"Names of parameters, as they are sent; * stands for any characters. At most 64."`
+	Sort  bool      `yaml:"sort" doc:"Whether parameters in another order are the same. Those of one name keep their order."`
+}
+
+// DefaultTargets are Cache.Targets where the document has none.
+var DefaultTargets = []string{"CDN-Cache-Control"}

@@ -69,10 +69,16 @@ type Answer struct {
 	// Length of the body in bytes; -1 when it is not known. It is what a HEAD says
 	// of the body that it does not send.
 	Length int64
+	// Trailer, if not nil, is called after the last byte of Stream and gives the
+	// trailer fields, nil for none (RFC 9110 §6.5).
+	Trailer func() *header.Block
 }
 
 // Responder takes the answer to one request.
 type Responder interface {
+	// Inform sends an interim answer (RFC 9110 §15.2), 102 to 199, before the final
+	// one. A protocol that has none ignores it.
+	Inform(status int, h *header.Block)
 	// Respond sends the final answer, once, and returns when the last byte has been
 	// handed to the connection. After ErrAborted, or an error of the connection,
 	// nothing more can be sent.

@@ -15,9 +15,11 @@ import (
 	"freshet/internal/hop"
 )
 
-// MaxMarks bounds the marks held. Beyond it the older half is forgotten into the
-// floor.
-const MaxMarks = 1 << 20
+// Bounds of what is held.
+const (
+	MaxMarks   = 1 << 20 // beyond it the older half is forgotten into the floor
+	MaxTouched = 1 << 16 // beyond it everything counts as touched
+)
 
 // shards spread the marks, so that tests of different responses do not meet on
 // one lock.
@@ -30,10 +32,11 @@ const shards = 64
 // starts with nothing stored, and a floor at the head of the log (rule 5 of the
 // protocol).
 type Table struct {
-	now    atomic.Pointer[moment]
-	count  atomic.Int64
-	max    int64
-	shards [shards]struct {
+	now     atomic.Pointer[moment]
+	count   atomic.Int64
+	max     int64
+	touches touches
+	shards  [shards]struct {
 		sync.RWMutex
 		marks map[response.ScopeHash]command.Seq
 	}
@@ -123,7 +126,7 @@ func (t *Table) highest(scopes []response.ScopeHash) command.Seq {
 func (t *Table) Alive(r *response.Response) bool {
 	now := t.now.Load() // before the marks: AsOf is raised to this, no further
 	asOf := max(r.AsOf(), r.Born)
-	if r.Generation != now.generation || r.Log != now.clock.Log || asOf < now.floor {
+	if r.Generation != now.generation || t.touches.since(r) || r.Log != now.clock.Log || asOf < now.floor {
 		return false
 	}
 	if asOf >= now.clock.Seq {

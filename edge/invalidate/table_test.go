@@ -94,6 +94,31 @@ func TestALogThatLostItsEndRevivesNothing(t *testing.T) {
 	}
 }
 
+func TestATouchKillsWhatWasAskedForBefore(t *testing.T) {
+	table := started()
+	a, b := stored(10, url("s", "/a")), stored(10, url("s", "/b"))
+	table.Touch(response.HashScope(url("s", "/a")))
+	if table.Alive(a) || !table.Alive(b) {
+		t.Error("want /a dead and /b alive")
+	}
+	later := stored(10, url("s", "/a"))
+	later.RaiseTouches(table.Touches())
+	if !table.Alive(later) {
+		t.Error("what was asked for after the touch is dead")
+	}
+	for i := range MaxTouched + 10 {
+		table.Touch(response.HashScope(url("s", fmt.Sprint(i))))
+	}
+	if table.Alive(a) || table.Alive(later) {
+		t.Error("alive although touches were forgotten")
+	}
+	newest := stored(10, url("s", "/a"))
+	newest.RaiseTouches(table.Touches())
+	if !table.Alive(newest) {
+		t.Error("the newest is dead")
+	}
+}
+
 func TestNothingIsTrueBeforeTheLogIsKnown(t *testing.T) {
 	if New().Alive(stored(1, url("s", "/a"))) {
 		t.Error("alive in a table that knows no log")

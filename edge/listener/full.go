@@ -3,6 +3,7 @@
 package listener
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -62,8 +63,10 @@ func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why 
 	h := new(header.Block)
 	for name, values := range r.Header {
 		for _, value := range values {
-			if err := h.Add(name, value); err != nil {
+			if err := h.Add(name, value); errors.Is(err, header.ErrTooLarge) {
 				return nil, http.StatusRequestHeaderFieldsTooLarge, err.Error()
+			} else if err != nil {
+				return nil, http.StatusBadRequest, err.Error()
 			}
 		}
 	}
@@ -111,6 +114,16 @@ type responder struct {
 	broken bool
 }
 
+// Inform sends an interim answer.
+func (to *responder) Inform(status int, h *header.Block) {
+	out := to.w.Header()
+	for name, value := range h.All() {
+		out.Add(name, value)
+	}
+	to.w.WriteHeader(status)
+	clear(out)
+}
+
 // Respond sends the answer.
 func (to *responder) Respond(a *exchange.Answer) error {
 	out := to.w.Header()
@@ -137,12 +150,25 @@ func (to *responder) Respond(a *exchange.Answer) error {
 	case a.Bytes != nil:
 		_, err = to.w.Write(a.Bytes)
 	case a.Stream != nil:
-		err = to.stream(a.Stream)
+		if err = to.stream(a.Stream); err == nil && a.Trailer != nil {
+			to.trailer(a.Trailer())
+		}
 	}
 	if err != nil {
 		to.broken = true
 	}
 	return err
+}
+
+// trailer adds fields after the body. net/http sends them where the protocol and
+// the framing of the body allow it.
+func (to *responder) trailer(h *header.Block) {
+	if h == nil {
+		return
+	}
+	for name, value := range h.All() {
+		to.w.Header().Add(http.TrailerPrefix+name, value)
+	}
 }
 
 // stream copies a body that is still arriving: what has come goes out at once.

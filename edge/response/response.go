@@ -71,7 +71,8 @@ type Response struct {
 	// Generation is this node's count of restarts of its log when it asked.
 	Generation uint32
 
-	asOf atomic.Uint64 // true up to here: tested against every mark up to this sequence
+	asOf    atomic.Uint64 // true up to here: tested against every mark up to this sequence
+	touches atomic.Uint64 // likewise for this node's own count of unsafe requests
 }
 
 // WithBody is a copy of r that has the body.
@@ -81,6 +82,7 @@ func (r *Response) WithBody(b Body) *Response {
 		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())
+	c.touches.Store(r.touches.Load())
 	return c
 }
 
@@ -97,10 +99,18 @@ func HashScope(s command.Scope) ScopeHash {
 func (r *Response) AsOf() command.Seq { return command.Seq(r.asOf.Load()) }
 
 // RaiseAsOf records that the response is true up to seq; it never falls.
-func (r *Response) RaiseAsOf(seq command.Seq) {
+func (r *Response) RaiseAsOf(seq command.Seq) { raise(&r.asOf, uint64(seq)) }
+
+// Touches is the count of unsafe requests up to which the response is true.
+func (r *Response) Touches() uint64 { return r.touches.Load() }
+
+// RaiseTouches records that the response is true up to n; it never falls.
+func (r *Response) RaiseTouches(n uint64) { raise(&r.touches, n) }
+
+func raise(v *atomic.Uint64, to uint64) {
 	for {
-		was := r.asOf.Load()
-		if uint64(seq) <= was || r.asOf.CompareAndSwap(was, uint64(seq)) {
+		was := v.Load()
+		if to <= was || v.CompareAndSwap(was, to) {
 			return
 		}
 	}

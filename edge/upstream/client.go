@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"strings"
 	"time"
@@ -44,6 +47,8 @@ type Request struct {
 	Header *header.Block // end-to-end fields; Host and Content-Length are not in it
 	Body   io.Reader     // nil for none
 	Length int64         // of Body; -1 when not known
+	// Inform, if not nil, gets the interim answers but 100 and 101, before Do returns.
+	Inform func(status int, h *header.Block)
 }
 
 // Reply is a parent's answer. The caller closes Body.
@@ -57,6 +62,23 @@ type Reply struct {
 	Received time.Time // when the head was there
 	Truth    hop.Truth // as the parent vouches, of a tier of this cluster
 	Vouched  bool      // Truth was given
+
+	trailer http.Header // filled in by the end of the body
+}
+
+// Trailer is the trailer fields, after the end of Body; nil for none. What cannot
+// stand in a block is left out.
+func (r *Reply) Trailer() *header.Block {
+	var h *header.Block
+	for name, values := range r.trailer {
+		for _, value := range values {
+			if h == nil {
+				h = new(header.Block)
+			}
+			_ = h.Add(name, value)
+		}
+	}
+	return h
 }
 
 // Client sends requests to parents over kept connections.
@@ -87,6 +109,9 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 // reads fail with ErrStalled after too long a silence, and when ctx ends.
 func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	if req.Inform != nil {
+		ctx = withInform(ctx, req.Inform)
+	}
 	hr, err := c.request(ctx, parent, req)
 	if err != nil {
 		cancel(nil)
@@ -132,26 +157,42 @@ func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http
 	return hr, nil
 }
 
-// read takes the head over: in the order of names, because net/http has lost the
-// order of lines, without what was for this hop alone.
-func (r *Reply) read(res *http.Response) error {
-	r.Header = new(header.Block)
-	names := make([]string, 0, len(res.Header))
-	for name := range res.Header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, value := range res.Header[name] {
-			if err := r.Header.Add(name, value); err != nil {
-				return err
+// withInform passes interim answers on. 100 is this hop's own, and 101 is final.
+func withInform(ctx context.Context, inform func(int, *header.Block)) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(code int, fields textproto.MIMEHeader) error {
+		h, err := block(http.Header(fields))
+		if err == nil && code > 101 {
+			h.RemoveHopByHop()
+			hop.Strip(h)
+			inform(code, h)
+		}
+		return err
+	}})
+}
+
+// block is a header of net/http as a block, in the order of names: that of the lines
+// is lost.
+func block(from http.Header) (*header.Block, error) {
+	h := new(header.Block)
+	for _, name := range slices.Sorted(maps.Keys(from)) {
+		for _, value := range from[name] {
+			if err := h.Add(name, value); err != nil {
+				return nil, err
 			}
 		}
 	}
+	return h, nil
+}
+
+// read takes the head over, without what was for this hop alone.
+func (r *Reply) read(res *http.Response) (err error) {
+	if r.Header, err = block(res.Header); err != nil {
+		return err
+	}
+	r.trailer = res.Trailer
 	r.Header.RemoveHopByHop()
 	r.Header.Del("Content-Length")
 	if r.Parent.Kind == Mid {
-		var err error
 		if r.Truth, r.Vouched, err = hop.ReadTruth(r.Header); err != nil {
 			return err
 		}

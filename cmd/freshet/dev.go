@@ -50,9 +50,7 @@ temporary directory that is removed at the end.`,
 				return fail(exitError, "freshet dev needs Linux, where all of 127.0.0.0/8 is this machine")
 			}
 			d.out = cmd.OutOrStdout()
-			ctx, stop := run.Signals(cmd.Context())
-			defer stop()
-			return d.run(ctx)
+			return d.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()

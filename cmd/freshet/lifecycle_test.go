@@ -215,6 +215,10 @@ func TestMistakesSayWhatWhereAndWhatToDo(t *testing.T) {
 	if err := os.WriteFile(invalid, []byte("role: edge\nname: e1\nlisten: [\"127.0.0.1:1\"]\nchache:\n  memory: lots\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	alone := filepath.Join(dir, "alone.yaml")
+	if err := os.WriteFile(alone, []byte("role: edge\nname: e1\nlisten: [\"127.0.0.1:1\"]\ncache:\n  upstream: http://127.0.0.1:2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	unreadable := filepath.Join(dir, "unreadable.yaml")
 	if err := os.Mkdir(unreadable, 0o700); err != nil {
 		t.Fatal(err)
@@ -229,8 +233,8 @@ func TestMistakesSayWhatWhereAndWhatToDo(t *testing.T) {
 			exitError, []string{taken.Addr().String(), "in use"}},
 		{"no such file", []string{"mid", "-c", filepath.Join(dir, "none.yaml")}, exitNotFound, []string{"none.yaml", "-c"}},
 		{"a directory as file", []string{"mid", "-c", unreadable}, exitError, []string{"unreadable.yaml", "directory"}},
-		{"an invalid file", []string{"edge", "-c", invalid}, exitInvalid, []string{"invalid.yaml:4:1", "did you mean cache"}},
-		{"another role's file", []string{"mid", "-c", "../../deploy/examples/edge.yaml"}, exitInvalid, []string{"freshet edge -c"}},
+		{"an invalid file", []string{"edge", "-c", invalid}, exitInvalid, []string{"invalid.yaml:4:1", `did you mean "cache"`}},
+		{"another role's file", []string{"mid", "-c", alone}, exitInvalid, []string{"freshet edge -c"}},
 		{"no file", []string{"router"}, exitUsage, []string{"-c"}},
 		{"unknown flag", []string{"dev", "--nope"}, exitUsage, []string{"--nope", "--help"}},
 		{"unknown command", []string{"serve"}, exitUsage, []string{"serve", "--help"}},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"freshet/internal/cluster"
+	"freshet/internal/run"
 )
 
 // Exit codes, the same for every verb.
@@ -57,8 +58,11 @@ func main() {
 	os.Exit(execute(context.Background(), os.Args[1:]))
 }
 
-// execute runs one command line and returns its exit code.
+// execute runs one command line and returns its exit code. SIGTERM and SIGINT end
+// its context.
 func execute(ctx context.Context, args []string) int {
+	ctx, stop := run.Signals(ctx)
+	defer stop()
 	root := newRootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -82,6 +86,17 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = ", did you mean " + near[0] + "?"
+		}
+		return fail(exitUsage, "there is no command %q%s; see 'freshet --help'", args[0], hint)
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fail(exitUsage, "%w; see '%s --help'", err, cmd.CommandPath())
 	})

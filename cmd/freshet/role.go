@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"freshet/internal/cluster"
 	"freshet/internal/document"
 	"freshet/internal/node"
-	"freshet/internal/run"
 )
 
 // roleAbout says what each role is, for --help.
@@ -48,7 +46,7 @@ at once.`,
 			if f.Role != role {
 				return fail(exitInvalid, "%s: its role is %s: run 'freshet %s -c %s'", file, f.Role, f.Role, file)
 			}
-			return runUntilSignal(cmd.Context(), f)
+			return runNodes(cmd.Context(), f)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the node file")
@@ -86,14 +84,14 @@ func newEdgeCommand() *cobra.Command {
 			return fail(exitUsage, "-c and --upstream exclude each other: a node file has cache.upstream")
 		}
 		if err := alone.Cache.Memory.UnmarshalText([]byte(memory)); err != nil {
-			return fail(exitUsage, "--memory: %w", err)
+			return fail(exitUsage, "--memory %s: %w", memory, err)
 		}
 		alone.Listen = listen
 		checked, err := reread(alone)
 		if err != nil {
 			return err
 		}
-		return runUntilSignal(cmd.Context(), checked)
+		return runNodes(cmd.Context(), checked)
 	}
 	return cmd
 }
@@ -126,11 +124,4 @@ func readNodeFile(path string) (*node.File, error) {
 		return nil, fail(exitNotFound, "%w; name an existing file with -c", err)
 	}
 	return nil, fail(exitError, "%w", err)
-}
-
-// runUntilSignal runs nodes until SIGTERM or SIGINT.
-func runUntilSignal(ctx context.Context, files ...*node.File) error {
-	ctx, stop := run.Signals(ctx)
-	defer stop()
-	return runNodes(ctx, files...)
 }

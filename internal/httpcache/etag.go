@@ -26,3 +26,24 @@ func StrongMatch(a, b string) bool { return a == b && IsStrong(a) }
 func WeakMatch(a, b string) bool {
 	return validTag(a) && validTag(b) && strings.TrimPrefix(a, "W/") == strings.TrimPrefix(b, "W/")
 }
+
+// nextTag cuts the first member off a list of entity-tags. A comma inside the
+// quotes of a tag does not separate; there are no escapes in them.
+func nextTag(s string) (tag, rest string) {
+	s = strings.TrimLeft(s, " \t,")
+	start := strings.TrimPrefix(s, "W/")
+	if strings.HasPrefix(start, `"`) {
+		if i := strings.IndexByte(start[1:], '"'); i >= 0 {
+			end := len(s) - len(start) + i + 2
+			after := strings.TrimLeft(s[end:], " \t")
+			if after == "" || after[0] == ',' {
+				return s[:end], after
+			}
+		}
+	}
+	i := strings.IndexByte(s, ',')
+	if i < 0 {
+		i = len(s)
+	}
+	return trimSpace(s[:i]), s[i:]
+}

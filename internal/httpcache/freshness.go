@@ -135,11 +135,11 @@ func lifetime(r Response, d *ResponseDirectives, targeted bool, p *Policy) (time
 
 // lifetime is a fraction of the time since the last modification (§4.2.2).
 func (x Heuristic) lifetime(r Response) (time.Duration, bool) {
-	modified, ok := date(r.Header, "Last-Modified")
+	modified, ok := date(r.Header, "Last-Modified", r.Received)
 	if !ok || x.Fraction <= 0 {
 		return 0, false
 	}
-	sent, ok := date(r.Header, "Date")
+	sent, ok := date(r.Header, "Date", r.Received)
 	if !ok {
 		sent = r.Received
 	}
@@ -153,11 +153,11 @@ func (x Heuristic) lifetime(r Response) (time.Duration, bool) {
 // expiresLifetime is Expires minus Date (§4.2.1); a date that cannot be read has
 // passed (§5.3).
 func expiresLifetime(h *header.Block, received time.Time) time.Duration {
-	expires, ok := date(h, "Expires")
+	expires, ok := date(h, "Expires", received)
 	if !ok {
 		return 0
 	}
-	sent, ok := date(h, "Date")
+	sent, ok := date(h, "Date", received)
 	if !ok {
 		sent = received
 	}

@@ -58,10 +58,10 @@ func Assess(q Request, r Response, p *Policy) (Facts, NoStore) {
 	d, targeted := p.Directives(r.Header)
 	f := Facts{Freshness: newFreshness(r, &d, targeted, p), Withheld: d.Withheld, NoTransform: d.NoTransform}
 	f.Date = r.Received
-	if t, ok := date(r.Header, "Date"); ok {
+	if t, ok := date(r.Header, "Date", r.Received); ok {
 		f.Date = t
 	}
-	if t, ok := date(r.Header, "Last-Modified"); ok {
+	if t, ok := date(r.Header, "Last-Modified", r.Received); ok {
 		f.LastModified = t
 	}
 	if tag := r.Header.Get("ETag"); validTag(tag) {

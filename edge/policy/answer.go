@@ -27,29 +27,15 @@ func (d *Decision) decideAnswer(cors *rule, req *exchange.Request) {
 	}
 	c := cors.doc.CORS
 	d.answer.cors = c
-	if origin := req.Header.Get("Origin"); allowsOrigin(c, origin) {
+	if origin := req.Header.Get("Origin"); c.Allows(origin) {
 		d.answer.origin = origin
-		if everybody(c) {
+		if c.Everybody() {
 			d.answer.origin = "*"
 		}
 	}
 	if req.Method == "OPTIONS" && req.Header.Has("Origin") && req.Header.Has("Access-Control-Request-Method") {
 		d.Preflight = d.preflight(c)
 	}
-}
-
-func everybody(c *site.CORS) bool { return len(c.Origins) == 1 && c.Origins[0] == "*" }
-
-func allowsOrigin(c *site.CORS, origin string) bool {
-	if origin == "" {
-		return false
-	}
-	for _, allowed := range c.Origins {
-		if site.MatchWildcard(allowed, origin) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *Decision) preflight(c *site.CORS) *header.Block {
@@ -71,7 +57,7 @@ func (d *Decision) preflight(c *site.CORS) *header.Block {
 // addCORS adds who may read the answer; a document bounds what that needs.
 func (d *Decision) addCORS(h *header.Block) {
 	c := d.answer.cors
-	if !everybody(c) {
+	if !c.Everybody() {
 		_ = h.Add("Vary", "Origin")
 	}
 	if d.answer.origin == "" {

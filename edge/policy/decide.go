@@ -19,7 +19,7 @@ type choice struct {
 func (d *Decision) decide(req *exchange.Request, fromTier bool) {
 	s := d.site
 	path, query := splitTarget(req.Target)
-	if d.Refuse = ambiguity(path, query, s.guarded); d.Refuse != "" {
+	if d.Refuse = refusal(req.Target, path, s.guarded); d.Refuse != "" {
 		return
 	}
 	if fromTier {
@@ -70,10 +70,7 @@ func (d *Decision) apply(r *rule, c *choice) {
 	}
 	set(&d.Policy.StaleWhileRevalidate, (*time.Duration)(k.StaleWhileRevalidate))
 	set(&d.Policy.StaleIfError, (*time.Duration)(k.StaleIfError))
-	if k.DefaultLifetime != nil {
-		d.Policy.DefaultLifetime = time.Duration(*k.DefaultLifetime)
-		d.Policy.StatusLifetimes, d.Policy.Heuristic.Fraction = nil, 0
-	}
+	set(&d.Policy.DefaultLifetime, (*time.Duration)(k.DefaultLifetime))
 	if k.ForceLifetime != nil {
 		d.Policy.ForceLifetime = (*time.Duration)(k.ForceLifetime)
 	}
@@ -137,12 +134,12 @@ func (d *Decision) rewrite(r *rule, path string) {
 
 // redirect makes the answer of a rule that redirects.
 func (d *Decision) redirect(r *rule, req *exchange.Request, path, query string) {
-	location := r.to.Append(nil, &site.Values{Captures: r.path.Captures(path), Path: path, Query: query, Host: req.Authority()})
-	if len(location) > maxTarget {
+	to := r.to.Append(nil, &site.Values{Captures: r.path.Captures(path), Path: path, Query: query, Host: req.Authority()})
+	if len(to) > maxTarget {
 		d.Refuse = "the path is too long for its redirect"
 		return
 	}
-	d.Redirect = Redirect{r.doc.Redirect.Status, sanitizeLocation(location)}
+	d.Redirect = Redirect{r.doc.Redirect.Status, location(to)}
 }
 
 // tierScheme is the scheme of the client, as a tier of ours hands it on.

@@ -80,12 +80,24 @@ func Compile(doc *site.Document) (*Site, error) {
 			return nil, fmt.Errorf("site %s: %s: %w", doc.Site, r.name, err)
 		}
 		s.rules = append(s.rules, r)
-		s.guarded = s.guarded || doc.Rules[i].Match.Path != (site.PathMatch{}) && doc.AmbiguousPaths != "pass"
+		if r.asks() {
+			s.lastsInKey()
+		}
+		s.guarded = s.guarded || doc.Rules[i].Match.Path != (site.PathMatch{}) && doc.AmbiguousPaths != site.PassAmbiguous
 		for name := range doc.Rules[i].Match.Header {
 			s.matched = append(s.matched, name)
 		}
 	}
 	return s, nil
+}
+
+// lastsInKey puts the rules so far into the key that end the evaluation for some
+// clients and not for others: the next rule changes what the origin is asked.
+func (s *Site) lastsInKey() {
+	for i := range s.rules[:len(s.rules)-1] {
+		r := &s.rules[i]
+		r.inKey = r.inKey || r.doc.Last && r.doc.Conditional()
+	}
 }
 
 // Document is what the site was compiled from.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"freshet/edge/exchange"
 	"freshet/internal/header"
@@ -49,7 +48,7 @@ func compileRule(doc *site.Rule, i int) (rule, error) {
 	}
 	if w := doc.Rewrite; w != nil {
 		r.rewrite = new(rewrite)
-		if r.rewrite.to, err = site.CompileTemplate(w.To); err != nil {
+		if r.rewrite.to, err = site.CompileTemplate(w.Template()); err != nil {
 			return r, err
 		}
 		if w.Prefix != "" || w.Regex != "" {
@@ -58,9 +57,14 @@ func compileRule(doc *site.Rule, i int) (rule, error) {
 			}
 		}
 	}
-	conditional := len(doc.Match.Method)+len(doc.Match.Header) > 0
-	r.inKey = conditional && (doc.Rewrite != nil || !doc.RequestHeaders.Empty())
+	r.inKey = doc.Conditional() && r.asks()
 	return r, nil
+}
+
+// asks reports whether the rule changes what the origin is asked.
+func (r *rule) asks() bool {
+	d := r.doc
+	return d.Rewrite != nil || d.CORS != nil || d.Cache.PassCookies != nil || !d.RequestHeaders.Empty()
 }
 
 // matches reports whether the rule is about the request, whose path is given.
@@ -83,12 +87,4 @@ func (m *headerMatch) matches(h *header.Block) bool {
 		}
 	}
 	return false
-}
-
-// splitTarget cuts a target into path and query, the query with its question mark.
-func splitTarget(target string) (path, query string) {
-	if i := strings.IndexByte(target, '?'); i >= 0 {
-		return target[:i], target[i:]
-	}
-	return target, ""
 }

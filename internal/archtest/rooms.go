@@ -79,7 +79,7 @@ var rooms = []room{
 	{"internal/node", []string{"internal/bus", "internal/cluster", "internal/document", "internal/run", "internal/telemetry"}},
 	{"internal/ring", nil},
 	{"internal/run", nil},
-	{"internal/site", []string{"internal/cluster", "internal/document"}},
+	{"internal/site", []string{"internal/cluster", "internal/document", "internal/header"}},
 	{"internal/telemetry", []string{"internal/run"}},
 
 	// Benchmarks drive the programs as strangers would: over the wire.

@@ -13,7 +13,7 @@ type Keys struct {
 }
 
 // keyRule is a rule as far as it bears on the key. All of them match by path alone
-// (see Document.check).
+// (see checkKeyRules).
 type keyRule struct {
 	path *Path
 	key  *Key // nil leaves it
@@ -25,7 +25,7 @@ func CompileKeys(d *Document) (*Keys, error) {
 	k := &Keys{whole: &d.Cache.Key}
 	for i := range d.Rules {
 		r := &d.Rules[i]
-		if r.Cache.Key == nil && !r.Last || r.conditional() {
+		if r.Cache.Key == nil && !r.Last || r.Conditional() {
 			continue
 		}
 		path, err := CompilePath(r.Match.Path)
@@ -37,8 +37,8 @@ func CompileKeys(d *Document) (*Keys, error) {
 	return k, nil
 }
 
-// conditional reports whether the rule looks at more of a request than its path.
-func (r *Rule) conditional() bool { return len(r.Match.Method)+len(r.Match.Header) > 0 }
+// Conditional reports whether the rule looks at more of a request than its path.
+func (r *Rule) Conditional() bool { return len(r.Match.Method)+len(r.Match.Header) > 0 }
 
 // For is the key policy for a path.
 func (k *Keys) For(path string) *Key {
@@ -122,29 +122,4 @@ func (q *Query) named(name string) bool {
 		}
 	}
 	return false
-}
-
-// MatchWildcard reports whether all of s matches pattern, in which * stands for any
-// characters. It allocates nothing and takes time in proportion to the product of
-// their lengths at most.
-func MatchWildcard(pattern, s string) bool {
-	head, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == s
-	}
-	s, ok := strings.CutPrefix(s, head)
-	if !ok {
-		return false
-	}
-	for {
-		part, more, star := strings.Cut(rest, "*")
-		if !star {
-			return strings.HasSuffix(s, part)
-		}
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s, rest = s[i+len(part):], more
-	}
 }

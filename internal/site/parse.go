@@ -47,6 +47,8 @@ func (d *Document) check(report *document.Report) {
 			report.Mistake("origin.url", "%v", err)
 		}
 	}
+	d.Cache.check(report, d.Hosts)
+	d.checkRules(report)
 	if d.Origin.Host == "" {
 		return
 	}

@@ -34,16 +34,16 @@ type Match struct {
 // PathMatch is the condition on the path: one of its fields is given, or none for
 // any path. Characters count as they are sent, %-encodings are not decoded.
 type PathMatch struct {
-	Prefix string `yaml:"prefix,omitempty" doc:"The path begins so: /img/. $1 in a template is the rest."`
+	Prefix string `yaml:"prefix,omitempty" doc:"The path begins so: /img/. $1 in a redirect or rewrite is the rest."`
 	Glob   string `yaml:"glob,omitempty" doc:"The whole path; * stands for any characters but the slash, ** for any, ? for one but the slash: /img/*.jpg, **.css. $1, $2, … are what each stood for."`
-	Regex  string `yaml:"regex,omitempty" doc:"A regular expression (RE2 syntax) that matches somewhere in the path; ^ and $ anchor it. $1, $2, … are its groups."`
+	Regex  string `yaml:"regex,omitempty" doc:"A regular expression (RE2 syntax) that matches somewhere in the path: ^/v[0-9]+/(.*)$; ^ and $ anchor it. $1, $2, … are its groups."`
 }
 
 // CacheRule changes the site's caching policy. What is not given stays as it is.
 type CacheRule struct {
 	Bypass               *bool              `yaml:"bypass,omitempty" doc:"true: such requests are passed on as they are, cookies included, and their answers not stored. false: takes back what an earlier rule says."`
-	DefaultLifetime      *document.Duration `yaml:"default_lifetime,omitempty" min:"0s" max:"365d" doc:"Freshness lifetime of a cacheable response that names none, whatever its status."`
-	ForceLifetime        *document.Duration `yaml:"force_lifetime,omitempty" min:"0s" max:"365d" doc:"Freshness lifetime whatever the response says; private and no-store are still obeyed."`
+	DefaultLifetime      *document.Duration `yaml:"default_lifetime,omitempty" min:"0s" max:"365d" doc:"As of the site."`
+	ForceLifetime        *document.Duration `yaml:"force_lifetime,omitempty" min:"0s" max:"365d" doc:"Freshness lifetime whatever a response says of its own, but for errors; no-store, private and what else forbids storing are still obeyed."`
 	StaleWhileRevalidate *document.Duration `yaml:"stale_while_revalidate,omitempty" min:"0s" max:"365d" doc:"As of the site."`
 	StaleIfError         *document.Duration `yaml:"stale_if_error,omitempty" min:"0s" max:"365d" doc:"As of the site."`
 	StoreSetCookie       *bool              `yaml:"store_set_cookie,omitempty" doc:"As of the site."`
@@ -52,11 +52,11 @@ type CacheRule struct {
 	Key                  *Key               `yaml:"key,omitempty" doc:"In place of the site's key. The rule may match by path only, since a purge knows nothing else of a request."`
 }
 
-// Rewrite is how the client's path becomes the origin's: the whole path is replaced.
+// Rewrite is how the client's path becomes the origin's.
 type Rewrite struct {
-	Prefix string `yaml:"prefix,omitempty" doc:"Paths that begin so; $1 in to is the rest."`
-	Regex  string `yaml:"regex,omitempty" doc:"Paths that match; $1, $2, … in to are its groups. Without prefix and regex, to refers to the rule's own match."`
-	To     string `yaml:"to" required:"true" doc:"The new path: text with $1, $2, … and ${path}; $$ is a dollar. It begins with a slash, and has no query: the client's follows."`
+	Prefix string `yaml:"prefix,omitempty" doc:"Of paths that begin so, to takes the place of this beginning."`
+	Regex  string `yaml:"regex,omitempty" doc:"Of paths that match (RE2 syntax), to takes the place of the whole path; $1, $2, … are the groups."`
+	To     string `yaml:"to" required:"true" doc:"With prefix, plain text. Else text with $1, $2, … (of regex, or without regex of the rule's own match) and ${path}; $$ is a dollar. It begins with a slash and has no query: that of the request follows."`
 }
 
 // HeaderEdit sets and removes fields.

@@ -14,8 +14,11 @@ type Document struct {
 	Cache  Cache    `yaml:"cache" doc:"How responses are cached."`
 	Rules  []Rule   `yaml:"rules,omitempty" doc:"What is different for some requests: every rule that matches counts, in order; of two that say something about one thing the later wins. At most 200."`
 
-	AmbiguousPaths string `yaml:"ambiguous_paths" enum:"refuse,pass" default:"refuse" doc:"What happens, at a site with rules that match by path, to a path that an origin may read as another one (encoded letters, slashes or dots, dot segments, empty segments, backslashes): it is refused with 400, or passed and matched as it was sent, so that it may evade a rule."`
+	AmbiguousPaths string `yaml:"ambiguous_paths" enum:"refuse,pass" default:"refuse" doc:"What a site with rules that match by path does with a path that an origin may take for another one (encoded letters or slashes, dot segments, empty segments, backslashes) and that may so evade a rule: refuse it with 400, or pass it on and match it as it was sent."`
 }
+
+// PassAmbiguous is the AmbiguousPaths that is not the default.
+const PassAmbiguous = "pass"
 
 // Origin is where a site's content comes from.
 type Origin struct {

@@ -58,6 +58,15 @@ func CompileTemplate(text string) (*Template, error) {
 
 var errDollar = errors.New("has a $ that begins no placeholder: want $1 to $9, ${1} to ${99}, ${path}, ${query}, ${host}, or $$ for a dollar")
 
+// Template is the text to compile for the new path, for the captures of the prefix,
+// of the regular expression, or of the rule.
+func (w *Rewrite) Template() string {
+	if w.Prefix != "" {
+		return strings.ReplaceAll(w.To, "$", "$$") + "$1"
+	}
+	return w.To
+}
+
 // placeholder reads what stands after a dollar.
 func placeholder(s string) (part templatePart, rest string, err error) {
 	switch {

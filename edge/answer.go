@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -13,7 +12,6 @@ import (
 	"freshet/edge/response"
 	"freshet/edge/upstream"
 	"freshet/internal/header"
-	"freshet/internal/hop"
 )
 
 // cacheStatus is what this node says in Cache-Status (RFC 9211) of one answer.
@@ -60,10 +58,10 @@ func (c *cacheStatus) append(dst []byte) []byte {
 	return dst
 }
 
-// hit answers from what is stored.
-func (w *walk) hit(r *response.Response, detail string) {
-	w.status.hit, w.status.ttl, w.status.detail = true, r.TTL(w.req.Received), detail
-	if detail == "" {
+// hit answers from what is stored, which may be used as it is.
+func (w *walk) hit(r *response.Response) {
+	w.status.hit, w.status.ttl = true, r.TTL(w.req.Received)
+	if w.status.ttl >= 0 {
 		w.edge.metrics.requests.hit.Inc()
 	} else {
 		w.edge.metrics.requests.stale.Inc()
@@ -78,56 +76,23 @@ func (w *walk) serveStale() {
 	w.stored(w.stale)
 }
 
-func (w *walk) stored(r *response.Response) {
-	a := exchange.Answer{Status: r.Status, Header: r.Header, Extra: w.extra("", r.Age(w.req.Received), r.Truth())}
-	if r.Body != nil {
-		a.Bytes, a.Length = r.Body.Bytes(), r.Body.Len()
-	}
-	w.respond(&a)
+// unsatisfiable answers a client that wants nothing but what is stored (RFC 9111
+// §5.2.1.7).
+func (w *walk) unsatisfiable() {
+	w.edge.metrics.requests.failed.Inc()
+	w.status.fwd, w.status.detail = "request", "only-if-cached"
+	w.problem(http.StatusGatewayTimeout, "http_request_denied", "only-if-cached: nothing stored can be used")
 }
 
-// deliver answers with what is arriving from above; r is nil when it is not kept.
-func (w *walk) deliver(reply *upstream.Reply, r *response.Response, body io.Reader) {
-	a := exchange.Answer{Status: reply.Status, Stream: body, Length: reply.Length}
-	chain := reply.Header.Joined("Cache-Status")
-	truth, age := reply.Truth, time.Duration(0)
-	if r != nil {
-		a.Header, truth, age = r.Header, r.Truth(), r.Age(w.edge.now())
-	} else {
-		h := reply.Header.Clone()
-		h.Filter(func(name, _ string) bool {
-			return !header.EqualName(name, "Cache-Status") && !header.EqualName(name, "Via")
-		})
-		if err := h.Add("Via", appendList(reply.Header.Joined("Via"), "1.1 "+w.edge.pseudonym)); err != nil {
-			w.fail(err)
-			return
-		}
-		a.Header = h
-	}
-	a.Extra = w.extra(chain, age, truth)
-	if w.status.fwd == "method" {
-		w.edge.metrics.requests.pass.Inc()
-	} else {
-		w.edge.metrics.requests.miss.Inc()
-	}
-	w.respond(&a)
-}
-
-// extra are the fields of this delivery alone: Age, Cache-Status (after what the
-// tiers above said), and for a node of ours how true the answer is.
-func (w *walk) extra(chain string, age time.Duration, truth hop.Truth) *header.Block {
+// redirect answers with the place that the site names.
+func (w *walk) redirect() {
 	h := new(header.Block)
-	if w.status.hit || age >= time.Second {
-		_ = h.Add("Age", strconv.FormatInt(int64(age/time.Second), 10))
+	if err := h.Add("Location", w.rules.Redirect.Location); err != nil {
+		w.fail(err)
+		return
 	}
-	// An overlong chain from above is left out rather than the answer refused.
-	if err := h.Add("Cache-Status", appendList(chain, string(w.status.append(nil)))); err != nil {
-		_ = h.Add("Cache-Status", string(w.status.append(nil)))
-	}
-	if w.trusted {
-		_ = truth.AppendTo(h)
-	}
-	return h
+	w.edge.metrics.requests.pass.Inc()
+	w.respond(&exchange.Answer{Status: w.rules.Redirect.Status, Header: h})
 }
 
 func (w *walk) respond(a *exchange.Answer) {
@@ -141,7 +106,7 @@ func (w *walk) siteName() string {
 	if w.site == nil {
 		return ""
 	}
-	return w.site.Site
+	return w.site.Name()
 }
 
 // A refusal is a request that this node will not serve.

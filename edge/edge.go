@@ -11,17 +11,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"freshet/edge/invalidate"
 	"freshet/edge/listener"
+	"freshet/edge/response"
 	"freshet/edge/store/memory"
 	"freshet/edge/upstream"
 	"freshet/internal/cluster"
 	"freshet/internal/command"
 	"freshet/internal/command/follower"
-	"freshet/internal/document"
 	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/node"
@@ -45,7 +46,7 @@ type Edge struct {
 	now       func() time.Time
 	maxBody   int64
 
-	sites    atomic.Pointer[site.Snapshot]
+	sites    atomic.Pointer[sites]
 	draining atomic.Bool
 	store    *memory.Store
 	table    *invalidate.Table
@@ -73,7 +74,7 @@ func New(env node.Env) (*Edge, error) {
 		store.Close()
 		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
 	}
-	e.sites.Store(site.NewSnapshot(0, nil))
+	e.sites.Store(&sites{snapshot: site.NewSnapshot(0, nil)})
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
 	return e, nil
@@ -114,12 +115,16 @@ func (e *Edge) Run(ctx context.Context) error {
 func (e *Edge) knowledge() ([]run.Task, error) {
 	f := e.env.File
 	if f.Alone() {
-		e.sites.Store(site.NewSnapshot(1, []*site.Document{lone(f.Cache.Upstream)}))
+		doc, err := e.alone()
+		if err != nil {
+			return nil, err
+		}
+		e.setSites(site.NewSnapshot(1, []*site.Document{doc}))
 		e.table.Restart(command.Clock{Log: command.NewLogID(), Seq: command.FirstOf(1)})
 		return nil, nil
 	}
 	e.env.Health.Check("sites", func() error {
-		if e.sites.Load().Version() == 0 {
+		if e.sites.Load().snapshot.Version() == 0 {
 			return fmt.Errorf("%w: the site documents are not known yet", telemetry.ErrNotReady)
 		}
 		return nil
@@ -133,7 +138,7 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	e.env.Health.Check("command log", follower.Ready)
 	docs := cluster.NewDocuments(e.env.Cluster, cluster.SitesPrefix)
 	return []run.Task{
-		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.sites.Store) }},
+		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.setSites) }},
 		{Name: "members", Run: func(ctx context.Context) error {
 			return cluster.WatchNodes(ctx, e.env.Cluster, e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })
 		}},
@@ -141,12 +146,25 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	}, nil
 }
 
-// lone is the site of a node without a cluster: every host, from one origin.
-func lone(upstream string) *site.Document {
-	return &site.Document{
-		Site: "upstream", Hosts: []string{"*"}, Origin: site.Origin{URL: upstream},
-		Cache: site.Cache{StaleIfError: document.Duration(24 * time.Hour)},
+// alone is the site of a node without a cluster: that of its node file, else every
+// host by RFC 9111.
+func (e *Edge) alone() (*site.Document, error) {
+	c := e.env.File.Cache
+	if c.Site == "" {
+		return site.Lone(c.Upstream), nil
 	}
+	text, err := os.ReadFile(c.Site)
+	if err != nil {
+		return nil, fmt.Errorf("read site document: %w", err)
+	}
+	doc, err := site.Parse(c.Site, text)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Origin.URL == "" {
+		doc.Origin.URL = c.Upstream
+	}
+	return doc, nil
 }
 
 // presence keeps the node known to the cluster; when it ends the node is no longer
@@ -168,7 +186,11 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 
 // Apply carries out a command of the log.
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
-	e.table.Apply(seq, c)
+	var scopes []response.ScopeHash
+	for _, scope := range c.Scopes {
+		scopes = append(scopes, e.sites.Load().scopeHashes(scope)...)
+	}
+	e.table.Apply(seq, scopes)
 	return nil
 }
 

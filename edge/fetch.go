@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"sync"
 	"time"
 
 	"freshet/edge/exchange"
@@ -14,7 +14,6 @@ import (
 	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/httpcache"
-	"freshet/internal/site"
 )
 
 // passMemory is how long a key is remembered whose answers were not to be stored.
@@ -25,55 +24,92 @@ var (
 	errUntrue   = errors.New("the parent's answer is not true enough")
 )
 
-// spec says how to fill one key. req is copied: the fill outlives it.
-func (e *Edge) spec(s *site.Document, req *exchange.Request, key response.Key, scopes []response.ScopeHash, fence hop.Fence) upstream.Spec {
-	req = req.Clone()
-	generation := e.table.Generation()
+// spec says how to fill the key of a request. The fill outlives the request, so the
+// spec shares nothing with it but interim answers, which quiet ends: it must be
+// called before the request is answered.
+func (e *Edge) spec(w *walk, method string, fence hop.Fence) (spec upstream.Spec, quiet func()) {
+	req, site, key := w.req.Clone(), w.site, w.key
+	req.Method = method
+	rules := site.Decide(req, w.trusted)
+	inform, quiet := informer(w.to)
+	fill := &fill{
+		edge: e, req: req, rules: &rules, base: w.base, key: key, scopes: w.scopes,
+		generation: e.table.Generation(), touches: e.table.Touches(),
+	}
 	return upstream.Spec{
 		MaxBody: e.maxBody,
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			up := upstream.Request{Method: req.Method, Host: policy.Authority(s, req), Target: req.Target, Header: policy.FillHeader(req)}
-			return e.ask(ctx, e.parents.For(s, key.Text), up, fence)
+			return fill.fetch(ctx, e.parents.For(site.Document(), key.Text), fence, inform)
 		},
-		Admit: func(reply *upstream.Reply) *response.Response {
-			return e.admit(s, req, reply, &response.Response{Key: key, Scopes: scopes, Generation: generation})
-		},
-		Keep: func(r *response.Response) { e.keep(key, r) },
-	}
+		Admit: fill.admit,
+		Keep:  fill.keep,
+	}, quiet
 }
 
-// passSpec says how to hand a request on whose answer is not stored.
-func (e *Edge) passSpec(s *site.Document, req *exchange.Request) upstream.Spec {
+// passSpec says how to hand a request on whose answer is not stored. It shares the
+// request's body, which nobody reads after the answer's head.
+func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
+	inform, quiet := informer(w.to)
 	return upstream.Spec{
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			up := upstream.Request{
-				Method: req.Method, Host: policy.Authority(s, req), Target: req.Target,
-				Header: policy.PassHeader(req), Body: req.Body, Length: req.Length,
-			}
-			parents := e.parents.For(s, policy.KeyText(s, req))
-			if req.Body != nil && len(parents) > 1 {
+			parents := e.parents.For(w.site.Document(), w.key.Text)
+			if w.req.Body != nil && len(parents) > 1 {
 				parents = parents[:1] // a body can be sent once
 			}
-			return e.ask(ctx, parents, up, hop.Fence{})
+			return e.ask(ctx, parents, hop.Fence{}, func(p upstream.Parent) (upstream.Request, error) {
+				up := upstream.Request{
+					Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
+					Header: w.rules.PassHeader(w.req), Body: w.req.Body, Length: w.req.Length, Inform: inform,
+				}
+				return up, e.forOrigin(p, &up, &w.rules, true)
+			})
 		},
 		Admit: func(*upstream.Reply) *response.Response { return nil },
+	}, quiet
+}
+
+// forOrigin makes of a request what an origin gets, rather than a tier of ours.
+func (e *Edge) forOrigin(p upstream.Parent, up *upstream.Request, rules *policy.Decision, pass bool) error {
+	if p.Kind == upstream.Mid {
+		return nil
+	}
+	up.Target = rules.OriginTarget
+	return rules.EditForOrigin(up.Header, pass)
+}
+
+// informer passes interim answers on to a responder until it is told to be quiet.
+func informer(to exchange.Responder) (inform func(int, *header.Block), quiet func()) {
+	var mu sync.Mutex
+	ended := false
+	inform = func(status int, h *header.Block) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !ended {
+			to.Inform(status, h)
+		}
+	}
+	return inform, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		ended = true
 	}
 }
 
-// ask tries the parents in order until one gives an answer that satisfies fence. A
-// tier's answer that says it could not reach anybody counts only if no other
-// parent does better.
-func (e *Edge) ask(ctx context.Context, parents []upstream.Parent, req upstream.Request, fence hop.Fence) (*upstream.Reply, error) {
-	hop.Strip(req.Header)
-	if err := e.markPassage(req.Header); err != nil {
-		return nil, err
-	}
-	plain := req.Header
+// ask tries the parents in order until one gives an answer that satisfies fence;
+// request makes what each is asked. A tier's answer that says it could not reach
+// anybody counts only if no other parent does better.
+func (e *Edge) ask(ctx context.Context, parents []upstream.Parent, fence hop.Fence, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
 	failed := errNoParent
 	for i, parent := range parents {
-		req.Header = plain
+		req, err := request(parent)
+		if err != nil {
+			return nil, err
+		}
+		hop.Strip(req.Header)
+		if err := e.markPassage(req.Header); err != nil {
+			return nil, err
+		}
 		if parent.Kind == upstream.Mid {
-			req.Header = plain.Clone()
 			if err := errors.Join(e.proof.Prove(req.Header), fence.AppendTo(req.Header)); err != nil {
 				return nil, err
 			}
@@ -126,71 +162,6 @@ func (e *Edge) stamp(fence hop.Fence) hop.Truth {
 		born = max(born, clock.Seq)
 	}
 	return hop.Truth{Log: fence.Log, Born: born, AsOf: born}
-}
-
-// admit makes of r, which has what was known before the answer, what is to be
-// stored of it, or shared with those who wait for the same; nil when it is for
-// nobody but the one who asked.
-func (e *Edge) admit(s *site.Document, req *exchange.Request, reply *upstream.Reply, r *response.Response) *response.Response {
-	rules := policy.Defaults(s)
-	facts, why := httpcache.Assess(
-		httpcache.Request{Method: req.Method, Header: req.Header},
-		httpcache.Response{Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received}, &rules)
-	if why == httpcache.Stored && (facts.By == httpcache.ByNoCache || facts.By == httpcache.ByNothing) {
-		why = httpcache.ByLifetime // of use only to who can validate it
-	}
-	shared := (why == httpcache.ByStatusCode || why == httpcache.ByLifetime) && reply.Status >= 500 // to those who wait, and not stored
-	r.Status, r.Facts, r.Log, r.Born = reply.Status, facts, reply.Truth.Log, reply.Truth.Born
-	r.RaiseAsOf(reply.Truth.AsOf)
-	if why != httpcache.Stored && !shared {
-		e.metrics.notStored(why)
-		if req.Method == http.MethodGet {
-			r.Kind = response.Pass
-			r.Facts = httpcache.Facts{Freshness: httpcache.Freshness{Received: reply.Received, Lifetime: passMemory}}
-			e.store.Put(r)
-		}
-		return nil
-	}
-	h, err := e.storedHeader(reply)
-	if err != nil {
-		return nil // no room for what has to be added: hand it on as it is
-	}
-	httpcache.WithholdFrom(h, facts.Withheld)
-	r.Header = h
-	if r.Vary = httpcache.VaryNames(reply.Header); len(r.Vary) > 0 {
-		r.Key = variantKey(r.Key, req.Header, r.Vary)
-	}
-	return r
-}
-
-// storedHeader is the header block as it is kept and sent: without what is
-// computed for each delivery, with our passage in Via and a Date.
-func (e *Edge) storedHeader(reply *upstream.Reply) (*header.Block, error) {
-	h := reply.Header.Clone()
-	h.Filter(func(name, _ string) bool {
-		return !header.EqualName(name, "Age") && !header.EqualName(name, "Cache-Status") && !header.EqualName(name, "Via")
-	})
-	if !h.Has("Date") { // RFC 9110 §6.6.1
-		if err := h.Add("Date", reply.Received.UTC().Format(http.TimeFormat)); err != nil {
-			return nil, err
-		}
-	}
-	return h, h.Add("Via", appendList(reply.Header.Joined("Via"), "1.1 "+e.pseudonym))
-}
-
-// keep stores a whole response, and where its key has variants the list of what
-// tells them apart.
-func (e *Edge) keep(key response.Key, r *response.Response) {
-	if r.Status >= 500 || r.Log != e.table.Clock().Log {
-		return
-	}
-	e.store.Put(r)
-	if len(r.Vary) == 0 {
-		return
-	}
-	index := &response.Response{Key: key, Kind: response.Varies, Vary: r.Vary, Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation}
-	index.RaiseAsOf(r.AsOf())
-	e.store.Put(index)
 }
 
 // variantKey is the key of the variant of key that a request selects.

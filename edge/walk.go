@@ -12,22 +12,23 @@ import (
 	"freshet/internal/command"
 	"freshet/internal/hop"
 	"freshet/internal/httpcache"
-	"freshet/internal/site"
 )
 
 // A request walks through these steps. Each either ends the walk with an answer or
 // hands on to the next:
 //
-//	enter    whose host is it (421), has it been here before (508), is it ours to
-//	         cache at all (else pass)
+//	enter    whose host is it (421), has it been here before (508), what does the site
+//	         say of it (refused, redirected, passed on without caching)
 //	recall   what is stored for it, still true, and true enough for who asks?
-//	           fresh                          -> hit
+//	           usable as it is                -> hit
 //	           within stale-while-revalidate  -> hit, and a refresh behind it
-//	fetch    join the fill for its key or start one, and wait for the head
-//	           nobody answers -> what is stale within stale-if-error, else 502/504
+//	           wanted from the cache alone    -> 504
+//	fetch    join the fill for its key or start one (a conditional one, where something
+//	         is stored that can be validated), and wait for the head
+//	           nobody answers -> what is stale, if it may be used then, else 502/504
 //	judge    is what arrived for this request, and true as of its arrival?
 //	           no  -> recall again, asking for more; the third time past every cache
-//	           yes -> deliver while it is still arriving
+//	           yes -> deliver, while it is still arriving
 //
 // maxAttempts is how often judge may send a request back.
 const maxAttempts = 4
@@ -37,31 +38,35 @@ const fenceWait = 50 * time.Millisecond
 
 // walk is one request on its way through the steps.
 type walk struct {
-	edge    *Edge
-	ctx     context.Context
-	req     *exchange.Request
-	to      exchange.Responder
-	site    *site.Document
+	edge  *Edge
+	ctx   context.Context
+	req   *exchange.Request
+	to    exchange.Responder
+	site  *policy.Site
+	rules policy.Decision
+
 	scopes  []response.ScopeHash
 	key     response.Key  // of the target
 	fillKey string        // what fills are collapsed by: key, or the variant that is wanted
 	arrival command.Clock // applied when the request arrived
+	touches uint64        // unsafe requests seen when it arrived
 	trusted bool          // from a node of this cluster
 	fence   hop.Fence     // what that node asks for
 
-	stale  *response.Response // usable only if no parent answers
+	base   *response.Response // stored and true, but to be validated
+	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
 }
 
 // Serve answers one request.
 func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Responder) {
-	w := &walk{edge: e, ctx: ctx, req: req, to: to, arrival: e.table.Clock()}
+	w := &walk{edge: e, ctx: ctx, req: req, to: to, arrival: e.table.Clock(), touches: e.table.Touches()}
 	w.enter()
 }
 
 func (w *walk) enter() {
 	e := w.edge
-	if w.site = e.sites.Load().ByHost(w.req.Host); w.site == nil {
+	if w.site = e.sites.Load().byHost(w.req.Host); w.site == nil {
 		w.refuse(refusedHost, "no site here has the host "+w.req.Host)
 		return
 	}
@@ -81,13 +86,32 @@ func (w *walk) enter() {
 		w.refuse(refusedMethod, "the method "+w.req.Method+" is not served here")
 		return
 	}
-	if w.req.Method != "GET" && w.req.Method != "HEAD" || w.req.Body != nil {
-		w.pass("method")
+	w.rules = w.site.Decide(w.req, w.trusted)
+	switch {
+	case w.rules.Refuse != "":
+		w.refuse(refusedBad, w.rules.Refuse)
+		return
+	case w.rules.Preflight != nil:
+		w.respond(&exchange.Answer{Status: 204, Header: w.rules.Preflight})
+		return
+	case w.rules.Redirect.Status != 0:
+		w.redirect()
 		return
 	}
-	text := policy.KeyText(w.site, w.req)
-	w.key, w.fillKey = response.NewKey(text), text
-	w.scopes = policy.Scopes(w.site, w.req.Target)
+	w.scopes = w.rules.Scopes()
+	w.key = response.NewKey(string(w.rules.AppendKey(nil, w.req)))
+	w.fillKey = w.key.Text
+	switch {
+	case w.req.Method != "GET" && w.req.Method != "HEAD" || w.req.Body != nil:
+		w.pass("method")
+	case w.rules.Bypass:
+		w.pass("bypass")
+	default:
+		w.lookUp()
+	}
+}
+
+func (w *walk) lookUp() {
 	for attempt := 1; attempt <= maxAttempts; attempt++ {
 		if w.recall() || w.fetch(attempt) {
 			return
@@ -96,26 +120,40 @@ func (w *walk) enter() {
 	w.fail(errors.New("no parent has an answer that is true enough"))
 }
 
+// asked is the request as the decisions of httpcache see it.
+func (w *walk) asked() httpcache.Request {
+	return httpcache.Request{Method: w.req.Method, Header: w.req.Header}
+}
+
 // recall looks for what is stored and answers if it may be used as it is.
 func (w *walk) recall() (answered bool) {
-	w.stale = nil
-	r, fwd := w.find()
-	w.status = cacheStatus{node: w.edge.pseudonym, fwd: fwd}
-	if r == nil {
-		return false
+	w.base, w.stale = nil, nil
+	r, missing := w.find()
+	var facts *httpcache.Facts
+	if r != nil {
+		facts = &r.Facts
 	}
-	switch now := w.req.Received; r.At(now) {
-	case httpcache.Fresh:
-		w.hit(r, "")
+	d := httpcache.Reuse(w.asked(), facts, w.req.Received, &w.rules.Policy)
+	w.status = cacheStatus{node: w.edge.pseudonym, fwd: d.Fwd, detail: d.Detail}
+	if r == nil {
+		w.status.fwd = missing
+	}
+	switch d.Verdict {
+	case httpcache.Use:
+		w.hit(r)
 		return true
-	case httpcache.Revalidate:
-		w.hit(r, "stale-while-revalidate")
+	case httpcache.UseAndRefresh:
+		w.hit(r)
 		w.refresh(r)
 		return true
-	case httpcache.StaleOnFail:
-		w.stale = r
+	case httpcache.Unsatisfiable:
+		w.unsatisfiable()
+		return true
+	case httpcache.ValidateElseStale:
+		w.base, w.stale = r, r
+	case httpcache.Validate:
+		w.base = r
 	}
-	w.status.fwd = "stale"
 	return false
 }
 
@@ -127,7 +165,6 @@ func (w *walk) find() (*response.Response, string) {
 	if r == nil {
 		return nil, "uri-miss"
 	}
-	missing := "miss"
 	if r.Kind == response.Varies && e.table.Alive(r) {
 		variant := variantKey(w.key, w.req.Header, r.Vary)
 		w.fillKey = variant.Text
@@ -136,23 +173,20 @@ func (w *walk) find() (*response.Response, string) {
 		}
 	}
 	if !e.table.Alive(r) || !w.satisfies(r) {
-		return nil, missing
+		return nil, "miss"
 	}
-	if r.Kind == response.Pass {
-		if r.At(w.req.Received) == httpcache.Fresh {
-			w.fillKey = "" // answers are not shared: do not wait for one another
-		}
-		return nil, missing
+	if r.Kind == response.Pass && r.At(w.req.Received) == httpcache.Fresh {
+		w.fillKey = "" // answers are not shared: do not wait for one another
 	}
 	if r.Kind != response.Content {
-		return nil, missing
+		return nil, "miss"
 	}
 	return r, ""
 }
 
 // satisfies reports whether a stored response is as true as who asks demands.
 func (w *walk) satisfies(r *response.Response) bool {
-	return !w.trusted || w.fence == (hop.Fence{}) || r.Truth().Satisfies(w.fence)
+	return w.fence == (hop.Fence{}) || r.Truth().Satisfies(w.fence)
 }
 
 // demand is the fence for a fetch: what this node knows, and what its child asks.
@@ -161,7 +195,7 @@ func (w *walk) demand(attempt int) hop.Fence {
 	if attempt >= 3 {
 		fence.Born = max(w.edge.table.Clock().Seq, fence.Highest())
 	}
-	if w.trusted && w.fence != (hop.Fence{}) {
+	if w.fence != (hop.Fence{}) {
 		fence = fence.Max(w.fence)
 	}
 	return fence
@@ -172,7 +206,7 @@ func (w *walk) demand(attempt int) hop.Fence {
 func (w *walk) fetch(attempt int) (answered bool) {
 	e := w.edge
 	fence := w.demand(attempt)
-	spec := e.spec(w.site, w.req, w.key, w.scopes, fence)
+	spec, quiet := e.spec(w, w.req.Method, fence)
 	var f *upstream.Fill
 	leader := true
 	if w.fillKey == "" || w.req.Method == "HEAD" {
@@ -184,12 +218,14 @@ func (w *walk) fetch(attempt int) (answered bool) {
 			return true
 		}
 	}
-	if err := f.Wait(w.ctx); err != nil {
+	err := f.Wait(w.ctx)
+	quiet()
+	if err != nil {
 		w.failOrStale(err)
 		return true
 	}
 	reply, r := f.Reply(), f.Response()
-	w.status.forwarded(reply.Status, r != nil && reply.Status < 500, !leader)
+	w.status.forwarded(reply.Status, r != nil && !r.Transient, !leader)
 	if !leader {
 		if r == nil {
 			w.fillKey = "" // not for sharing: everybody asks for himself
@@ -208,6 +244,11 @@ func (w *walk) fetch(attempt int) (answered bool) {
 		w.serveStale()
 		return true
 	}
+	if whole := f.Whole(); whole != nil {
+		w.edge.metrics.requests.miss.Inc()
+		w.stored(whole)
+		return true
+	}
 	body, ok := f.Body(w.ctx)
 	if !ok {
 		return false
@@ -223,16 +264,19 @@ func (w *walk) trueEnough(r *response.Response) bool {
 	if !w.satisfies(r) {
 		return false
 	}
-	if w.trusted && w.fence.Log != 0 && w.fence.Log == r.Log && w.fence.Log != w.edge.table.Clock().Log {
+	if w.fence.Log != 0 && w.fence.Log == r.Log && w.fence.Log != w.edge.table.Clock().Log {
 		return true // of the child's log, which this node does not know yet: the child tests it
 	}
-	return r.Log == w.arrival.Log && r.AsOf() >= w.arrival.Seq || w.edge.table.Alive(r)
+	asked := r.Log == w.arrival.Log && r.AsOf() >= w.arrival.Seq && r.Touches() >= w.touches && r.Generation == w.edge.table.Generation()
+	return asked || w.edge.table.Alive(r)
 }
 
 // refresh validates what was served stale, behind the client's back.
 func (w *walk) refresh(r *response.Response) {
+	w.base = r
 	fence := w.demand(1)
-	spec := w.edge.spec(w.site, w.req, w.key, w.scopes, fence)
+	spec, quiet := w.edge.spec(w, "GET", fence)
+	quiet()
 	if w.edge.fills.Refresh(r.Key.Text, fence, spec) {
 		w.edge.metrics.refreshes.Inc()
 	}
@@ -241,22 +285,26 @@ func (w *walk) refresh(r *response.Response) {
 // pass hands the request on and the answer back, storing nothing.
 func (w *walk) pass(why string) {
 	w.status = cacheStatus{node: w.edge.pseudonym, fwd: why}
-	f := w.edge.fills.Alone(w.ctx, hop.Fence{}, w.edge.passSpec(w.site, w.req))
+	spec, quiet := w.edge.passSpec(w)
+	defer quiet()
+	f := w.edge.fills.Alone(w.ctx, hop.Fence{}, spec)
 	if err := f.Wait(w.ctx); err != nil {
 		w.fail(err)
 		return
 	}
+	quiet()
 	w.status.forwarded(f.Reply().Status, false, false)
+	w.invalidate(f.Reply())
 	body, _ := f.Body(w.ctx)
 	defer body.Close()
 	w.deliver(f.Reply(), nil, body)
 }
 
-// failOrStale answers a fetch that nobody answered: from what is stale within
-// stale-if-error, if there is such and it is still true.
+// failOrStale answers a fetch that nobody answered: from what is stale, if it may be
+// used then and is still true.
 func (w *walk) failOrStale(err error) {
 	if w.stale != nil && w.edge.table.Alive(w.stale) {
-		w.edge.log.Debug("serving stale, no parent answers", "site", w.site.Site, "err", err)
+		w.edge.log.Debug("serving stale, no parent answers", "site", w.siteName(), "err", err)
 		w.serveStale()
 		return
 	}

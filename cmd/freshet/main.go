@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"freshet/internal/cluster"
+	"freshet/internal/document"
 	"freshet/internal/run"
 )
 
@@ -73,6 +74,10 @@ func execute(ctx context.Context, args []string) int {
 	var coded *codedError
 	if errors.As(err, &coded) {
 		return coded.code
+	}
+	var mistakes document.Errors
+	if errors.As(err, &mistakes) {
+		return exitInvalid
 	}
 	return exitError
 }

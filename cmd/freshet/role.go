@@ -64,6 +64,7 @@ func newEdgeCommand() *cobra.Command {
 	var memory string
 	f := cmd.Flags()
 	f.StringVar(&alone.Cache.Upstream, "upstream", "", "`URL` to cache for every host, without a cluster: http(s)://host[:port]")
+	f.StringVar(&alone.Cache.Site, "site", "", "with --upstream: `FILE` with a site document that says how to cache")
 	f.StringSliceVar(&listen, "listen", []string{":8080"}, "with --upstream: addresses to listen on")
 	f.StringVar(&memory, "memory", "256MiB", "with --upstream: RAM for stored responses")
 	f.StringVar(&alone.Name, "name", "edge", "with --upstream: name in Via and Cache-Status")
@@ -73,7 +74,7 @@ func newEdgeCommand() *cobra.Command {
 	fromFile := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if alone.Cache.Upstream == "" {
-			for _, name := range []string{"listen", "memory", "name", "admin", "log-level", "log-format"} {
+			for _, name := range []string{"site", "listen", "memory", "name", "admin", "log-level", "log-format"} {
 				if cmd.Flags().Changed(name) {
 					return fail(exitUsage, "--%s goes with --upstream; with -c the node file says it", name)
 				}

@@ -85,11 +85,11 @@ func (t *Table) Restart(clock command.Clock) {
 	}
 }
 
-// Apply carries out a command that is the next of the log: it sets the marks,
+// Apply sets a mark at seq, which is the next of the log, on each of the scopes, and
 // then moves the time, so that nobody sees the new time without the marks.
-func (t *Table) Apply(seq command.Seq, c command.Command) {
-	for _, scope := range c.Scopes {
-		t.set(response.HashScope(scope), seq)
+func (t *Table) Apply(seq command.Seq, scopes []response.ScopeHash) {
+	for _, scope := range scopes {
+		t.set(scope, seq)
 	}
 	was := t.now.Load()
 	next := *was

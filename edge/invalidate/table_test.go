@@ -16,8 +16,11 @@ func url(site, target string) command.Scope {
 	return command.Scope{Kind: command.ScopeURL, Site: site, Value: target}
 }
 
-func purge(scopes ...command.Scope) command.Command {
-	return command.Command{Version: command.Version, Kind: command.Purge, Scopes: scopes}
+func purge(scopes ...command.Scope) (hashes []response.ScopeHash) {
+	for _, s := range scopes {
+		hashes = append(hashes, response.HashScope(s))
+	}
+	return hashes
 }
 
 func stored(born command.Seq, scopes ...command.Scope) *response.Response {

@@ -191,6 +191,18 @@ func (d *Decision) Scopes() []response.ScopeHash {
 	return append([]response.ScopeHash{url}, d.site.wide...)
 }
 
+// TargetScope is the scope of another target of the site, as a client would ask for
+// it under the rules that hold for this request.
+func (d *Decision) TargetScope(target string) response.ScopeHash {
+	value := string(d.key.Query.AppendTarget(nil, target))
+	return response.HashScope(command.Scope{Kind: command.ScopeURL, Site: d.site.doc.Site, Value: value})
+}
+
+// GroupScope is the scope of a cache group of the site (RFC 9875).
+func (d *Decision) GroupScope(group string) response.ScopeHash {
+	return response.HashScope(command.Scope{Kind: "group", Site: d.site.doc.Site, Value: group})
+}
+
 // Rules names the rules that matched, in order.
 func (d *Decision) Rules() []string {
 	var names []string

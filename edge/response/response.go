@@ -58,7 +58,9 @@ type Response struct {
 	Status int
 	Header *header.Block // ready to send: end-to-end fields, without Age, Cache-Status and ours
 	Body   Body          // nil for none
-	Vary   []string      // of a Varies: the request fields that tell the variants apart
+	Vary   []string      // the request fields that tell the variants of the key apart
+	// Transient: for those who wait for it now, not to be stored.
+	Transient bool
 
 	httpcache.Facts
 
@@ -78,7 +80,7 @@ type Response struct {
 // WithBody is a copy of r that has the body.
 func (r *Response) WithBody(b Body) *Response {
 	c := &Response{
-		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary,
+		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, Transient: r.Transient,
 		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())

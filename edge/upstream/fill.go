@@ -62,12 +62,21 @@ func (f *Fill) Body(ctx context.Context) (body io.ReadCloser, ok bool) {
 	return r, ok
 }
 
+// Whole is the response with its body, where it was there with the head (something
+// stored that was freshened), after Wait returned nil; else nil.
+func (f *Fill) Whole() *response.Response {
+	if f.response != nil && f.response.Body != nil {
+		return f.response
+	}
+	return nil
+}
+
 // Spec says how to fill one key.
 type Spec struct {
 	// Fetch asks the parents; the context outlives any client.
 	Fetch func(ctx context.Context) (*Reply, error)
-	// Admit makes what is to be stored of an answer, without body, or nil if it is
-	// not to be.
+	// Admit makes what is to be stored of an answer, or nil if it is not to be: without
+	// body, or whole where the answer only freshens what is stored.
 	Admit func(*Reply) *response.Response
 	// Keep stores the whole response. The fill ends after Keep returns, so that whoever
 	// comes later finds it stored.
@@ -219,6 +228,11 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 	}
 	defer reply.Body.Close()
 	f.reply, f.response, f.body = reply, spec.Admit(reply), newBuffer(reply.Length)
+	if whole := f.Whole(); whole != nil {
+		spec.Keep(whole)
+		tell(nil)
+		return
+	}
 	if f.response == nil || reply.Length > spec.MaxBody {
 		leave()
 		f.response = nil

@@ -68,6 +68,7 @@ type Bus struct {
 type Cache struct {
 	Memory   document.Size `yaml:"memory,omitempty" default:"256MiB" min:"1MiB" doc:"RAM for stored responses."`
 	Upstream string        `yaml:"upstream,omitempty" doc:"http(s)://host[:port]: serve every host from this origin, with no cluster and no sites. What freshet edge --upstream sets."`
+	Site     string        `yaml:"site,omitempty" doc:"With upstream: file with a site document that says how to cache; without it every host is cached as its responses say."`
 }
 
 // Router is a router's name server.

@@ -60,7 +60,7 @@ func (f *File) clean(dir string) {
 		f.Router = Router{}
 	}
 	for _, p := range []*string{
-		&f.Data,
+		&f.Data, &f.Cache.Site,
 		&f.Cluster.TLS.CA, &f.Cluster.TLS.Cert, &f.Cluster.TLS.Key,
 		&f.Bus.TLS.CA, &f.Bus.TLS.Cert, &f.Bus.TLS.Key,
 	} {

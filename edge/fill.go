@@ -1,0 +1,210 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"freshet/edge/exchange"
+	"freshet/edge/policy"
+	"freshet/edge/response"
+	"freshet/edge/upstream"
+	"freshet/internal/header"
+	"freshet/internal/hop"
+	"freshet/internal/httpcache"
+)
+
+// fill is one fetch of a key: what it asks for, and what is made of the answer. It
+// holds copies: it outlives the request that began it.
+type fill struct {
+	edge   *Edge
+	req    *exchange.Request
+	rules  *policy.Decision
+	base   *response.Response // to be validated; nil to fetch anew
+	key    response.Key
+	scopes []response.ScopeHash
+
+	// Of the moment before the request leaves: what became untrue since then.
+	generation uint32
+	touches    uint64
+}
+
+// fetch asks the parents, conditionally where there is something to validate. An
+// answer 304 to something else than what was asked for is asked for again whole.
+func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.Fence, inform func(int, *header.Block)) (*upstream.Reply, error) {
+	conditional := f.base != nil && f.req.Method == http.MethodGet
+	for {
+		reply, err := f.edge.ask(ctx, parents, fence, func(p upstream.Parent) (upstream.Request, error) {
+			up := upstream.Request{
+				Method: f.req.Method, Host: f.rules.Authority, Target: f.rules.Target,
+				Header: f.rules.FillHeader(f.req), Inform: inform,
+			}
+			err := f.edge.forOrigin(p, &up, f.rules, false)
+			if err == nil && conditional {
+				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, false)
+			}
+			return up, err
+		})
+		if err != nil || reply.Status != http.StatusNotModified {
+			return reply, err
+		}
+		if !conditional {
+			reply.Body.Close()
+			return nil, fmt.Errorf("%s answers 304 to a request without conditions: %w", reply.Parent, upstream.ErrBadAnswer)
+		}
+		if httpcache.Match304(&f.base.Facts, reply.Header, reply.Received) != httpcache.Mismatch {
+			return reply, nil
+		}
+		reply.Body.Close()
+		conditional = false
+	}
+}
+
+// admit makes what is to be stored of an answer, or shared with those who wait for
+// the same; nil when it is for nobody but the one who asked.
+func (f *fill) admit(reply *upstream.Reply) *response.Response {
+	r := &response.Response{
+		Key: f.key, Status: reply.Status, Log: reply.Truth.Log, Born: reply.Truth.Born, Generation: f.generation,
+	}
+	r.RaiseAsOf(reply.Truth.AsOf)
+	r.RaiseTouches(f.touches)
+	arrived := httpcache.Response{Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received}
+	switch {
+	case reply.Status == http.StatusNotModified:
+		return f.freshen(arrived, httpcache.Match304(&f.base.Facts, reply.Header, reply.Received), r)
+	case f.req.Method == http.MethodHead && f.base != nil && reply.Status == http.StatusOK:
+		f.freshenByHead(arrived, reply.Length, r)
+		return nil
+	}
+	why := f.assess(r, arrived)
+	f.edge.metrics.notStored(why)
+	r.Transient = why != httpcache.Stored
+	if r.Transient && (reply.Status < 500 || why != httpcache.ByStatusCode && why != httpcache.ByLifetime) {
+		f.remember(r, why)
+		return nil
+	}
+	if r.Header == nil {
+		return nil // no room for what has to be added: hand it on as it is
+	}
+	return r
+}
+
+// assess fills in what follows from the head of what is to be stored.
+func (f *fill) assess(r *response.Response, arrived httpcache.Response) httpcache.NoStore {
+	facts, why := httpcache.Assess(httpcache.Request{Method: http.MethodGet, Header: f.req.Header}, arrived, &f.rules.Policy)
+	if f.req.Method != http.MethodGet {
+		why = httpcache.ByMethod
+	}
+	r.Facts, r.Scopes = facts, f.scopes
+	for _, group := range httpcache.Groups(arrived.Header) {
+		r.Scopes = append(r.Scopes[:len(r.Scopes):len(r.Scopes)], f.rules.GroupScope(group))
+	}
+	h, err := f.edge.storedHeader(arrived)
+	if err != nil {
+		return why
+	}
+	httpcache.WithholdFrom(h, facts.Withheld)
+	r.Header = h
+	if r.Vary = httpcache.VaryNames(h); len(r.Vary) > 0 {
+		r.Key = variantKey(f.key, f.req.Header, r.Vary)
+	}
+	return why
+}
+
+// freshen makes of the base and an update of its header what is stored now (RFC
+// 9111 §4.3.4). By a strong validator it is as true as the update; a weak one extends
+// its life alone.
+func (f *fill) freshen(update httpcache.Response, match httpcache.Matching, r *response.Response) *response.Response {
+	base := f.base
+	before := base.Header.Clone()
+	before.Del("Via") // ours stands in it; the update has its own
+	h, err := httpcache.Freshen(before, update.Header, update.Received)
+	if err != nil {
+		return nil
+	}
+	update.Status, update.Header = base.Status, h
+	r.Status, r.Body = base.Status, base.Body
+	if match == httpcache.MatchStrong {
+		r.Born = max(base.Born, r.Born)
+	} else {
+		kept := base.WithBody(base.Body)
+		kept.Transient = false
+		r = kept
+	}
+	r.Transient = f.assess(r, update) != httpcache.Stored
+	if r.Header == nil {
+		return nil
+	}
+	return r
+}
+
+// freshenByHead updates what is stored by the answer to a HEAD, or drops it when
+// the answer speaks of something else (RFC 9111 §4.3.5).
+func (f *fill) freshenByHead(update httpcache.Response, length int64, r *response.Response) {
+	base := f.base
+	if !httpcache.MatchHead(&base.Facts, length, update.Header, update.Received) {
+		f.edge.store.Delete(base.Key)
+		return
+	}
+	match := httpcache.MatchWeak
+	if httpcache.StrongMatch(base.ETag, update.Header.Get("ETag")) {
+		match = httpcache.MatchStrong
+	}
+	get := *f
+	get.req = f.req.Clone()
+	get.req.Method = http.MethodGet
+	if fresh := get.freshen(update, match, r); fresh != nil {
+		get.keep(fresh)
+	}
+}
+
+// remember notes that answers to a key are not to be stored, so that those who ask
+// for it do not wait for one another. What lies in the request alone, and errors, are
+// no property of the key.
+func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
+	if f.req.Method != http.MethodGet || r.Status >= 500 || why == httpcache.ByAuth || httpcache.ParseRequest(f.req.Header).NoStore {
+		return
+	}
+	f.edge.store.Put(&response.Response{
+		Key: f.key, Kind: response.Pass, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
+		Facts: httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: passMemory}},
+	})
+}
+
+// keep stores a whole response, and where its key has variants the list of what
+// tells them apart. An error does not take the place of what can still be used
+// instead of it.
+func (f *fill) keep(r *response.Response) {
+	e := f.edge
+	switch {
+	case r.Transient && f.base != nil && r.Status < 500:
+		e.store.Delete(f.base.Key)
+		return
+	case r.Transient || r.Log != e.table.Clock().Log:
+		return
+	case r.Status >= 500 && f.base != nil && f.base.At(r.Received) != httpcache.Expired:
+		return
+	}
+	e.store.Put(r)
+	if len(r.Vary) == 0 {
+		return
+	}
+	index := r.WithBody(nil)
+	index.Key, index.Kind, index.Header = f.key, response.Varies, nil
+	e.store.Put(index)
+}
+
+// storedHeader is the header block as it is kept and sent: without what is
+// computed for each delivery, with our passage in Via and a Date.
+func (e *Edge) storedHeader(arrived httpcache.Response) (*header.Block, error) {
+	h := arrived.Header.Clone()
+	h.Filter(func(name, _ string) bool {
+		return !header.EqualName(name, "Age") && !header.EqualName(name, "Cache-Status") && !header.EqualName(name, "Via")
+	})
+	var err error
+	if !h.Has("Date") { // RFC 9110 §6.6.1
+		err = h.Add("Date", arrived.Received.UTC().Format(http.TimeFormat))
+	}
+	return h, errors.Join(err, h.Add("Via", appendList(arrived.Header.Joined("Via"), "1.1 "+e.pseudonym)))
+}

@@ -1,0 +1,63 @@
+package edge
+
+import (
+	"freshet/edge/policy"
+	"freshet/edge/response"
+	"freshet/internal/command"
+	"freshet/internal/site"
+)
+
+// sites is what the edge makes of a snapshot of the sites: each document compiled.
+type sites struct {
+	snapshot *site.Snapshot
+	compiled map[*site.Document]compiled
+}
+
+type compiled struct {
+	policy *policy.Site
+	keys   *site.Keys
+}
+
+// setSites takes a snapshot over. What did not change is not compiled again. A
+// document that cannot be compiled, which validation has let through, is left out.
+func (e *Edge) setSites(snapshot *site.Snapshot) {
+	before := e.sites.Load()
+	now := &sites{snapshot: snapshot, compiled: make(map[*site.Document]compiled)}
+	for _, doc := range snapshot.Sites() {
+		if c, ok := before.compiled[doc]; ok {
+			now.compiled[doc] = c
+			continue
+		}
+		p, err := policy.Compile(doc)
+		if err != nil {
+			e.log.Error("site cannot be compiled", "site", doc.Site, "err", err)
+			continue
+		}
+		keys, err := site.CompileKeys(doc)
+		if err != nil {
+			e.log.Error("site cannot be compiled", "site", doc.Site, "err", err)
+			continue
+		}
+		now.compiled[doc] = compiled{p, keys}
+	}
+	e.sites.Store(now)
+}
+
+// byHost finds the site that serves a host; nil if there is none.
+func (s *sites) byHost(host string) *policy.Site { return s.compiled[s.snapshot.ByHost(host)].policy }
+
+// scopeHashes are the marks that a command's scope sets here: a URL is purged as it
+// was given and as the site's key policy reads it.
+func (s *sites) scopeHashes(scope command.Scope) []response.ScopeHash {
+	hashes := []response.ScopeHash{response.HashScope(scope)}
+	if scope.Kind != command.ScopeURL {
+		return hashes
+	}
+	if keys := s.compiled[s.snapshot.ByName(scope.Site)].keys; keys != nil {
+		if target := keys.Target(scope.Value); target != scope.Value {
+			scope.Value = target
+			hashes = append(hashes, response.HashScope(scope))
+		}
+	}
+	return hashes
+}

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { readExpected } from './expected.mjs'
 import { freePort, Processes } from './processes.mjs'
 import { changes, hold, report, score } from './score.mjs'
 import { load } from './suite.mjs'
@@ -18,6 +19,7 @@ passes that it does.
   --out FILE       where the results go, in the suite's own form (default .tools/conformance/results.json)
   --compare FILE   show what changed since these results
   --suite DIR      another copy of the suite
+  --edge FILE      the edge's binary (default bin/freshet)
   --base URL       a cache that runs already, in place of the edge; with --origin-port N, the
                    port of 127.0.0.1 where it expects the origin. Nothing is held then
   --help
@@ -40,6 +42,7 @@ async function main () {
       compare: { type: 'string' },
       suite: { type: 'string', default: join(tools, 'node_modules/http-cache-tests') },
       base: { type: 'string' },
+      edge: { type: 'string', default: join(root, 'bin/freshet') },
       'origin-port': { type: 'string' },
       help: { type: 'boolean' }
     }
@@ -49,7 +52,7 @@ async function main () {
     return 0
   }
   const suite = await load(options.suite)
-  const expected = options.base ? {} : JSON.parse(readFileSync(join(here, 'expected.json'), 'utf8'))
+  const expected = options.base ? {} : readExpected(join(here, 'expected.json'))
   const processes = new Processes()
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => processes.end().then(() => process.exit(1)))
@@ -76,8 +79,9 @@ async function serve (processes, options) {
   await processes.origin(options.suite, port, join(tools, 'origin.log'))
   if (options.base) return options.base.replace(/\/$/, '')
   const [listen, admin] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`]
-  await processes.edge(join(root, 'bin/freshet'), [
-    'edge', '--upstream', `http://127.0.0.1:${port}`, '--listen', listen, '--admin', admin, '--log-level', 'debug'
+  await processes.edge(options.edge, [
+    'edge', '--upstream', `http://127.0.0.1:${port}`, '--site', join(here, 'site.yaml'),
+    '--listen', listen, '--admin', admin, '--log-level', 'debug'
   ], admin, join(tools, 'edge.log'))
   return `http://${listen}`
 }

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readExpected } from './expected.mjs'
 import { changes, hold, report, score } from './score.mjs'
 
 // suite is a suite of six tests whose judge knows pass, fail and one dependency.
@@ -40,7 +44,6 @@ test('the list of expected failures is held both ways', () => {
     ['good passes: take it off the list of expected failures'])
   assert.deepEqual(hold(suite, failures, { bad: 'x', child: 'x', gone: 'x' }),
     ['gone is expected to fail but is no test of the suite'])
-  assert.deepEqual(hold(suite, failures, { bad: ' ', child: 'x' }), ['bad is expected to fail for no reason'])
 })
 
 test('a test that did not run has failed', () => {
@@ -58,4 +61,18 @@ test('the report names what failed, where it stands, and why it is expected', ()
 test('changes between two results', () => {
   assert.deepEqual(changes(suite, results, { ...results, bad: true }),
     ['bad: fail -> pass', 'child: dependency failed -> pass', 'lost: dependency failed -> yes'])
+})
+
+test('the list of expected failures is read by test, and has a reason for each', t => {
+  const dir = mkdtempSync(join(tmpdir(), 'expected-'))
+  t.after(() => rmSync(dir, { recursive: true }))
+  const file = join(dir, 'expected.json')
+  const read = list => {
+    writeFileSync(file, JSON.stringify(list))
+    return readExpected(file)
+  }
+  assert.deepEqual(read([{ reason: 'r', tests: ['a', 'b'] }, { reason: 's', tests: ['c'] }]), { a: 'r', b: 'r', c: 's' })
+  assert.throws(() => read([{ reason: ' ', tests: ['a'] }]), /no reason for a/)
+  assert.throws(() => read([{ tests: ['a'] }]), /no reason for a/)
+  assert.throws(() => read([{ reason: 'r', tests: ['a'] }, { reason: 's', tests: ['a'] }]), /a stands there twice/)
 })

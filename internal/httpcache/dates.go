@@ -107,23 +107,3 @@ func civil(year, month, day int, clock string) (time.Time, bool) {
 func date(h *header.Block, name string, now time.Time) (time.Time, bool) {
 	return ParseDate(h.Get(name), now)
 }
-
-// maxAge bounds every age and lifetime, so that their sums never overflow.
-const maxAge = MaxDelta * time.Second
-
-// initialAge is corrected_initial_age of RFC 9111 §4.2.3.
-func initialAge(h *header.Block, sent, received time.Time) time.Duration {
-	var apparent time.Duration
-	if d, ok := date(h, "Date", received); ok {
-		apparent = max(received.Sub(d), 0)
-	}
-	return min(max(apparent, ageValue(h)+max(received.Sub(sent), 0)), maxAge)
-}
-
-// ageValue is age_value: the first member of the first Age field, all else being
-// discarded; a malformed one is ignored (§5.1).
-func ageValue(h *header.Block) time.Duration {
-	first, _, _ := strings.Cut(h.Get("Age"), ",")
-	age, _ := ParseDelta(trimSpace(first))
-	return age
-}

@@ -62,6 +62,8 @@ func ParseResponse(values iter.Seq[string]) ResponseDirectives {
 	return d
 }
 
+// set takes one directive. What permits something counts only if it is well
+// formed; what restricts counts in any form.
 func (d *ResponseDirectives) set(x directive) {
 	switch {
 	case x.is("no-store"):
@@ -71,13 +73,13 @@ func (d *ResponseDirectives) set(x directive) {
 	case x.is("private"):
 		d.qualified(&d.Private, x)
 	case x.is("public"):
-		d.Public = true
+		d.Public = d.Public || !x.hasArg
 	case x.is("must-revalidate"):
 		d.MustRevalidate = true
 	case x.is("proxy-revalidate"):
 		d.ProxyRevalidate = true
 	case x.is("must-understand"):
-		d.MustUnderstand = true
+		d.MustUnderstand = d.MustUnderstand || !x.hasArg
 	case x.is("no-transform"):
 		d.NoTransform = true
 	case x.is("immutable"):
@@ -98,31 +100,29 @@ func (d *ResponseDirectives) set(x directive) {
 // directive counts as the unqualified form.
 var structural = []string{"content-encoding", "content-range", "content-type", "vary", "cache-control", "transfer-encoding"}
 
+// MaxWithheld is how many fields the qualified directives of one response may name.
+const MaxWithheld = 64
+
 // qualified takes no-cache or private: with a list of field names, those are
-// withheld; without, with an empty or a malformed one it is the unqualified form,
-// which is the stricter (§5.2.2.4, §5.2.2.7).
+// withheld; without, or with a list that is empty, malformed, too long or names a
+// structural field, it is the unqualified form, which is the stricter (§5.2.2.4,
+// §5.2.2.7).
 func (d *ResponseDirectives) qualified(unqualified *bool, x directive) {
-	if !x.hasArg {
-		*unqualified = true
-		return
-	}
-	var names []string
+	withheld := d.Withheld
 	for name := range members(x.arg) {
 		name = strings.ToLower(name)
-		if !isToken(name) || contains(structural, name) {
+		if x.broken || !isToken(name) || contains(structural, name) || len(withheld) == MaxWithheld {
 			*unqualified = true
 			return
 		}
-		names = append(names, name)
-	}
-	if names == nil {
-		*unqualified = true
-	}
-	for _, name := range names {
-		if !contains(d.Withheld, name) {
-			d.Withheld = append(d.Withheld, name)
+		if !contains(withheld, name) {
+			withheld = append(withheld, strings.Clone(name))
 		}
 	}
+	if trimSpace(strings.ReplaceAll(x.arg, ",", "")) == "" {
+		*unqualified = true
+	}
+	d.Withheld = withheld
 }
 
 // ParseRequest reads Cache-Control of a request, and Pragma: no-cache where there

@@ -6,7 +6,7 @@ import "time"
 // it arrives and stored with it.
 type Facts struct {
 	Freshness
-	ETag         string    // as it stands in the field, W/ and quotes included; "" for none or a malformed one (RFC 9110 §8.8.3)
+	ETag         string    // as it stands in the field, W/ and quotes included; "" for none, several or a malformed one (RFC 9110 §8.8.3)
 	LastModified time.Time // zero for none or a malformed one
 	Date         time.Time // of the message (RFC 9110 §6.6.1), else Received
 	// Withheld are the fields that must be removed before the response is stored;

@@ -3,6 +3,7 @@ package httpcache
 import (
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // formPair is one name and value of application/x-www-form-urlencoded.
@@ -39,7 +40,50 @@ func decodeForm(s string) string {
 		}
 		s = string(b)
 	}
-	return strings.ToValidUTF8(s, "\uFFFD")
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			n = brokenRune(s)
+		}
+		b.WriteRune(r)
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// brokenRune is how many bytes at the start of s, which is no UTF-8 there, stand
+// for one U+FFFD: the longest part that a valid sequence could begin with, as the
+// WHATWG decoder has it. Another choice would make queries equal that are not.
+func brokenRune(s string) int {
+	lower, upper, more := byte(0x80), byte(0xBF), 0
+	switch c := s[0]; {
+	case c >= 0xC2 && c <= 0xDF:
+		more = 1
+	case c >= 0xE0 && c <= 0xEF:
+		more = 2
+		if c == 0xE0 {
+			lower = 0xA0
+		} else if c == 0xED {
+			upper = 0x9F
+		}
+	case c >= 0xF0 && c <= 0xF4:
+		more = 3
+		if c == 0xF0 {
+			lower = 0x90
+		} else if c == 0xF4 {
+			upper = 0x8F
+		}
+	}
+	n := 1
+	for n <= more && n < len(s) && s[n] >= lower && s[n] <= upper {
+		lower, upper = 0x80, 0xBF
+		n++
+	}
+	return n
 }
 
 func encodeForm(pairs []formPair) string {
@@ -61,6 +105,3 @@ func unhex(c byte) byte {
 	}
 	return c | 0x20 - 'a' + 10
 }
-
-// compareText orders keys by UTF-16 code units, as the draft does.
-func compareText(a, b string) int { return strings.Compare(a, b) }

@@ -47,7 +47,7 @@ func (s LifetimeSource) Explicit() bool { return s >= ByForce && s <= ByStatus }
 
 // Age is current_age (RFC 9111 §4.2.3) at now, never negative.
 func (f *Freshness) Age(now time.Time) time.Duration {
-	return max(f.InitialAge+max(now.Sub(f.Received), 0), 0)
+	return max(f.InitialAge, 0) + clamp(now.Sub(f.Received))
 }
 
 // TTL is what is left of the lifetime at now; negative when stale.
@@ -86,8 +86,9 @@ func (f *Freshness) At(now time.Time) State {
 func newFreshness(r Response, d *ResponseDirectives, targeted bool, p *Policy) Freshness {
 	f := Freshness{Received: r.Received, InitialAge: initialAge(r.Header, r.Sent, r.Received)}
 	f.Lifetime, f.By = lifetime(r, d, targeted, p)
-	f.StaleWhileRevalidate = pick(d.StaleWhileRevalidate, p.StaleWhileRevalidate)
-	f.StaleIfError = pick(d.StaleIfError, p.StaleIfError)
+	f.Lifetime = clamp(f.Lifetime)
+	f.StaleWhileRevalidate = clamp(pick(d.StaleWhileRevalidate, p.StaleWhileRevalidate))
+	f.StaleIfError = clamp(pick(d.StaleIfError, p.StaleIfError))
 	switch {
 	case f.By == ByNoCache || d.MustRevalidate || d.ProxyRevalidate:
 		f.NoStale = true // §4.2.4
@@ -143,7 +144,7 @@ func (x Heuristic) lifetime(r Response) (time.Duration, bool) {
 	if !ok {
 		sent = r.Received
 	}
-	t := time.Duration(float64(max(sent.Sub(modified), 0)) * min(x.Fraction, 1))
+	t := time.Duration(float64(clamp(sent.Sub(modified))) * min(x.Fraction, 1))
 	if x.Max > 0 {
 		t = min(t, x.Max)
 	}
@@ -161,7 +162,7 @@ func expiresLifetime(h *header.Block, received time.Time) time.Duration {
 	if !ok {
 		sent = received
 	}
-	return max(expires.Sub(sent), 0)
+	return clamp(expires.Sub(sent))
 }
 
 func pick(given, def time.Duration) time.Duration {

@@ -22,7 +22,7 @@ func Groups(response *header.Block) []string { return stringList(response, "Cach
 // InvalidatedGroups are the cache groups that the answer to a request with an
 // unsafe method invalidates (RFC 9875 §3); nil for a safe method and for an error.
 func InvalidatedGroups(method string, status int, response *header.Block) []string {
-	if IsSafe(method) || status < 200 || status > 399 {
+	if !invalidates(method, status) {
 		return nil
 	}
 	return stringList(response, "Cache-Group-Invalidation")

@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/dunglas/httpsfv"
 
@@ -12,10 +13,10 @@ import (
 // (draft-ietf-httpbis-no-vary-search). The zero value is the default: all of it,
 // byte for byte.
 type NoVarySearch struct {
-	Set      bool     // not the default
+	Set      bool     // it says something: not the default
 	AnyOrder bool     // key-order: the order of different keys does not matter
 	Except   bool     // Params are the only ones that matter; else those that do not
-	Params   []string // decoded, sorted
+	Params   []string // decoded, sorted, each once
 }
 
 // MaxVarySearchParams is how many parameters one No-Vary-Search field may name.
@@ -53,6 +54,8 @@ func varySearchOf(dict *httpsfv.Dictionary) (n NoVarySearch) {
 	case hasExcept:
 		params, n.Except = except, true
 	}
+	// The draft's algorithm wants one of the two; its examples, and what is deployed,
+	// have key-order alone.
 	if hasParams || hasExcept {
 		var ok bool
 		if n.Params, ok = keysOf(params); !ok {
@@ -94,7 +97,8 @@ func (n NoVarySearch) Query(query string) string {
 		return named != n.Except
 	})
 	if n.AnyOrder {
-		slices.SortStableFunc(pairs, func(a, b formPair) int { return compareText(a.key, b.key) })
+		// Any order will do that is the same for everybody; values of one key keep theirs.
+		slices.SortStableFunc(pairs, func(a, b formPair) int { return strings.Compare(a.key, b.key) })
 	}
 	return encodeForm(pairs)
 }

@@ -52,35 +52,39 @@ func Reuse(q Request, f *Facts, now time.Time, p *Policy) Decision {
 }
 
 func reuse(d *RequestDirectives, f *Facts, now time.Time) Decision {
-	age, ttl := f.Age(now), f.TTL(now)
-	state := f.At(now)
-	// What the client demands beyond freshness. Its demands make a response that is
-	// fresh no worse than stale within its windows: if nobody answers it is still there.
-	demand := ""
+	state, ttl := f.At(now), f.TTL(now)
+	demand := d.demand(f.Lifetime-ttl, ttl, state)
+	switch {
+	case demand != "":
+	case state == Fresh:
+		return Decision{Verdict: Use}
+	case state == Revalidate:
+		return Decision{Verdict: UseAndRefresh, Detail: "stale-while-revalidate"}
+	case !f.NoStale && -ttl <= d.MaxStale:
+		return Decision{Verdict: Use, Detail: "max-stale"}
+	}
+	decision := Decision{Verdict: Validate, Fwd: "stale", Detail: demand}
+	if state == Fresh {
+		decision.Fwd = "request"
+	}
+	// A demand for something fresher does not make the response unusable when nobody
+	// answers; only no-cache says that it must be validated.
+	if !d.NoCache && (state != Expired || !f.NoStale && -ttl < d.StaleIfError) {
+		decision.Verdict = ValidateElseStale
+	}
+	return decision
+}
+
+// demand is the directive by which the client wants more than the response's own
+// freshness, "" for none (RFC 9111 §5.2.1).
+func (d *RequestDirectives) demand(age, ttl time.Duration, state State) string {
 	switch {
 	case d.NoCache:
-		demand = "no-cache"
-	case d.MaxAge != Absent && age > d.MaxAge+max(d.MaxStale, 0):
-		demand = "max-age"
+		return "no-cache"
+	case d.MaxAge != Absent && (age > d.MaxAge || state != Fresh && d.MaxStale == Absent):
+		return "max-age"
 	case d.MinFresh != Absent && ttl < d.MinFresh:
-		demand = "min-fresh"
+		return "min-fresh"
 	}
-	over := -ttl
-	switch {
-	case demand == "" && state == Fresh:
-		return Decision{Use, "", ""}
-	case demand == "" && state == Revalidate:
-		return Decision{UseAndRefresh, "", "stale-while-revalidate"}
-	case demand == "" && !f.NoStale && d.MaxStale != Absent && over <= d.MaxStale:
-		return Decision{Use, "", "max-stale"}
-	}
-	fwd := "request"
-	if state != Fresh {
-		fwd = "stale"
-	}
-	usable := state != Expired || !f.NoStale && d.StaleIfError != Absent && over < d.StaleIfError
-	if usable && !d.NoCache {
-		return Decision{ValidateElseStale, fwd, demand}
-	}
-	return Decision{Validate, fwd, demand}
+	return ""
 }

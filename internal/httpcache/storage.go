@@ -1,5 +1,7 @@
 package httpcache
 
+import "strings"
+
 // NoStore says why a response is not stored, or Stored.
 type NoStore string
 
@@ -64,8 +66,8 @@ func Assess(q Request, r Response, p *Policy) (Facts, NoStore) {
 	if t, ok := date(r.Header, "Last-Modified", r.Received); ok {
 		f.LastModified = t
 	}
-	if tag := r.Header.Get("ETag"); validTag(tag) {
-		f.ETag = tag
+	if tag := onlyValue(r.Header, "ETag"); validTag(tag) {
+		f.ETag = strings.Clone(tag) // the block it stands in is not kept
 	}
 	return f, mayStore(q, r, &d, &f, p)
 }
@@ -78,7 +80,6 @@ func mayStore(q Request, r Response, d *ResponseDirectives, f *Facts, p *Policy)
 		}
 		noStore = false // §5.2.2.3: it is there for those who do not understand
 	}
-	_, negative := p.StatusLifetimes[r.Status]
 	switch {
 	case q.Method != "GET":
 		return ByMethod
@@ -94,7 +95,7 @@ func mayStore(q Request, r Response, d *ResponseDirectives, f *Facts, p *Policy)
 		return ByCookie
 	case VaryAll(r.Header):
 		return ByVary
-	case !f.By.Explicit() && !d.Public && !HeuristicallyCacheable(r.Status) && !negative:
+	case !f.By.Explicit() && !d.Public && !HeuristicallyCacheable(r.Status):
 		return ByStatusCode
 	case !f.HasValidator() && !f.everUsable(d):
 		return ByLifetime

@@ -10,7 +10,7 @@ import (
 type directive struct {
 	name, arg string // arg without its quotes; escapes are left in
 	hasArg    bool
-	broken    bool // the argument is of no form that a directive has
+	broken    bool // what follows the name has no form that an argument has
 	delta     time.Duration
 	typed     bool // delta is the argument: an Integer of a structured field
 }
@@ -48,7 +48,8 @@ func ParseDelta(s string) (time.Duration, bool) {
 	return time.Duration(n) * time.Second, true
 }
 
-// nextDirective cuts the first directive off a list. Commas inside a quoted string
+// nextDirective cuts the first directive off a list. A name is a name even if what
+// follows it is malformed, so that a restriction is not lost. Commas inside a quoted string
 // do not separate; a quoted string that does not end is not one, so that what
 // follows its quote is not swallowed.
 func nextDirective(s string) (x directive, rest string) {
@@ -57,12 +58,14 @@ func nextDirective(s string) (x directive, rest string) {
 	if end < len(s) {
 		rest = s[end+1:]
 	}
-	x.name, x.arg, x.hasArg = strings.Cut(text, "=")
-	if len(x.arg) > 0 && x.arg[0] == '"' {
-		if n := quotedEnd(x.arg); n == len(x.arg) {
-			x.arg = x.arg[1 : n-1]
-		} else {
-			x.broken = true
+	name, arg, hasArg := strings.Cut(text, "=")
+	x = directive{name: trimSpace(name), arg: trimSpace(arg), hasArg: hasArg}
+	switch {
+	case len(x.name) != len(name) || len(x.arg) != len(arg):
+		x.broken = true // no white space around "="
+	case x.arg != "" && x.arg[0] == '"':
+		if x.broken = quotedEnd(x.arg) != len(x.arg); !x.broken {
+			x.arg = x.arg[1 : len(x.arg)-1]
 		}
 	}
 	return x, rest

@@ -99,9 +99,11 @@ func MatchHead(f *Facts, length int64, head *header.Block, received time.Time) b
 	return true
 }
 
-// kept are the fields of a stored response that an update does not replace: those
-// that the stored bytes depend on (§3.2).
-var kept = []string{"Content-Length", "Content-Encoding", "Content-Range"}
+// kept are the fields of a stored response that an update does not replace (§3.2):
+// Content-Length; those that say how the stored bytes are to be read; and the
+// digests of what one message carries (RFC 9530 §2, and Content-MD5 before it),
+// which in a 304 speak of its own empty content.
+var kept = []string{"Content-Length", "Content-Encoding", "Content-Range", "Content-MD5", "Content-Digest"}
 
 // Freshen is the header of a stored response updated by a 304 or the answer to a
 // HEAD (§3.2): every field of the update replaces those of its name, but for kept

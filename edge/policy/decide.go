@@ -28,7 +28,7 @@ func (d *Decision) decide(req *exchange.Request, fromTier bool) {
 	var c choice
 	for i := range s.rules {
 		r := &s.rules[i]
-		if !r.matches(req, path) {
+		if !r.matches(req, d.scheme, path) {
 			continue
 		}
 		d.matched[i/64] |= 1 << (i % 64)

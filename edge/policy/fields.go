@@ -105,7 +105,7 @@ func (d *Decision) forParent(req *exchange.Request, reaches func(string) bool) *
 	h.Filter(func(name, _ string) bool {
 		return reaches(name) || contains(d.site.matched, name) && droppedOn(name) != never
 	})
-	if d.key.Scheme {
+	if d.key.Scheme || d.site.schemes {
 		_ = h.Set(schemeField, d.scheme) // one of two short words: room is only lacking where the block is full
 	}
 	return h
@@ -165,6 +165,27 @@ func (d *Decision) fills(name string) bool {
 // is passed on.
 func (d *Decision) passes(name string) bool {
 	return droppedOn(name) <= onFill || contains(d.key.Headers, name)
+}
+
+// Varying are those of the fields that a response's Vary names which can tell its
+// variants apart: not those that never reach the origin or are made by us, and not
+// those that are in the key, since all who share a key agree in them. The slice is
+// names itself where all count.
+func (d *Decision) Varying(names []string) []string {
+	idle := func(name string) bool { return d.settled(name) }
+	if !slices.ContainsFunc(names, idle) {
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), idle)
+}
+
+// settled reports whether all requests of one key are alike to the origin in a
+// field.
+func (d *Decision) settled(name string) bool {
+	if contains(d.key.Headers, name) || !d.fills(name) {
+		return true
+	}
+	return header.EqualName(name, "Cookie") && !d.keep.cookies
 }
 
 // keepCookies leaves the cookies of the key alone in h, unless all may pass.

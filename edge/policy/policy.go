@@ -38,11 +38,13 @@ type Site struct {
 	first  string // the exact host that stands for the others; "" if there is none
 	hosts  map[string]bool
 	rules  []rule
+	keys   *site.Keys
 	policy httpcache.Policy
 	keep   keep
 	// guarded: paths that could be read in two ways are refused.
 	guarded bool
 	matched []string // fields that rules match on: tiers of ours get them
+	schemes bool     // rules match on the scheme, likewise
 	wide    []response.ScopeHash
 }
 
@@ -74,6 +76,10 @@ func Compile(doc *site.Document) (*Site, error) {
 		}
 		s.hosts[host] = true
 	}
+	var err error
+	if s.keys, err = site.CompileKeys(doc); err != nil {
+		return nil, fmt.Errorf("site %s: %w", doc.Site, err)
+	}
 	for i := range doc.Rules {
 		r, err := compileRule(&doc.Rules[i], i)
 		if err != nil {
@@ -84,6 +90,7 @@ func Compile(doc *site.Document) (*Site, error) {
 			s.lastsInKey()
 		}
 		s.guarded = s.guarded || doc.Rules[i].Match.Path != (site.PathMatch{}) && doc.AmbiguousPaths != site.PassAmbiguous
+		s.schemes = s.schemes || doc.Rules[i].Match.Scheme != ""
 		for name := range doc.Rules[i].Match.Header {
 			s.matched = append(s.matched, name)
 		}
@@ -192,9 +199,9 @@ func (d *Decision) Scopes() []response.ScopeHash {
 }
 
 // TargetScope is the scope of another target of the site, as a client would ask for
-// it under the rules that hold for this request.
+// it.
 func (d *Decision) TargetScope(target string) response.ScopeHash {
-	value := string(d.key.Query.AppendTarget(nil, target))
+	value := d.site.keys.Target(target)
 	return response.HashScope(command.Scope{Kind: command.ScopeURL, Site: d.site.doc.Site, Value: value})
 }
 

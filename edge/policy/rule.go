@@ -67,8 +67,12 @@ func (r *rule) asks() bool {
 	return d.Rewrite != nil || d.CORS != nil || d.Cache.PassCookies != nil || !d.RequestHeaders.Empty()
 }
 
-// matches reports whether the rule is about the request, whose path is given.
-func (r *rule) matches(req *exchange.Request, path string) bool {
+// matches reports whether the rule is about the request, whose scheme and path are
+// given.
+func (r *rule) matches(req *exchange.Request, scheme, path string) bool {
+	if r.doc.Match.Scheme != "" && r.doc.Match.Scheme != scheme {
+		return false
+	}
 	if len(r.doc.Match.Method) > 0 && !slices.Contains(r.doc.Match.Method, req.Method) {
 		return false
 	}

@@ -37,9 +37,9 @@ func (d *Document) checkRules(report *document.Report) {
 // checkKey reports a rule whose key depends on more of a request than a purge knows.
 func (r *Rule) checkKey(report *document.Report, at string, last int) {
 	if r.Conditional() {
-		report.Mistake(at, "a rule that matches by method or header cannot change the key: purges know the path alone")
+		report.Mistake(at, "a rule that matches by scheme, method or header cannot change the key: purges know the path alone")
 	} else if last >= 0 {
-		report.Mistake(at, "must stand before rules[%d], which is the last for some methods or headers only: purges know the path alone", last)
+		report.Mistake(at, "must stand before rules[%d], which is the last for some schemes, methods or headers only: purges know the path alone", last)
 	}
 }
 

@@ -38,7 +38,9 @@ func CompileKeys(d *Document) (*Keys, error) {
 }
 
 // Conditional reports whether the rule looks at more of a request than its path.
-func (r *Rule) Conditional() bool { return len(r.Match.Method)+len(r.Match.Header) > 0 }
+func (r *Rule) Conditional() bool {
+	return len(r.Match.Method)+len(r.Match.Header) > 0 || r.Match.Scheme != ""
+}
 
 // For is the key policy for a path.
 func (k *Keys) For(path string) *Key {

@@ -27,6 +27,7 @@ type Rule struct {
 // Match is the condition of a rule. Every part that is given must hold.
 type Match struct {
 	Path   PathMatch         `yaml:"path" doc:"The path as the client sent it, without the query. One of prefix, glob and regex."`
+	Scheme string            `yaml:"scheme,omitempty" enum:"http,https" doc:"The client used this scheme."`
 	Method []string          `yaml:"method,omitempty" doc:"The method is one of these, in upper case."`
 	Header map[string]string `yaml:"header,omitempty" doc:"Each of these request fields is there and its value matches: * stands for any characters, and alone for any value. {X-Beta: '*', Accept-Language: 'de*'}"`
 }

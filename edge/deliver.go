@@ -40,7 +40,9 @@ func (w *walk) stored(r *response.Response) {
 }
 
 // deliver answers with what is arriving from above; r is nil when it is not kept.
-func (w *walk) deliver(reply *upstream.Reply, r *response.Response, body io.Reader) {
+// The one for whom it was fetched gets the fields too that are not to be reused
+// (RFC 9111 §5.2.2.4).
+func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool, body io.Reader) {
 	if w.status.fwd == "method" || w.status.fwd == "bypass" {
 		w.edge.metrics.requests.pass.Inc()
 	} else {
@@ -48,7 +50,7 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, body io.Read
 	}
 	c := content{status: reply.Status, size: reply.Length, stream: body, trail: reply.Trailer}
 	chain := reply.Header.Joined("Cache-Status")
-	if r != nil {
+	if r != nil && !(leader && len(r.Withheld) > 0) {
 		c.header, c.facts, c.extra = r.Header, &r.Facts, w.extra(chain, r.Age(w.edge.now()), r.Truth())
 		w.answer(c)
 		return

@@ -254,7 +254,7 @@ func (w *walk) fetch(attempt int) (answered bool) {
 		return false
 	}
 	defer body.Close()
-	w.deliver(reply, r, body)
+	w.deliver(reply, r, leader, body)
 	return true
 }
 
@@ -297,7 +297,7 @@ func (w *walk) pass(why string) {
 	w.invalidate(f.Reply())
 	body, _ := f.Body(w.ctx)
 	defer body.Close()
-	w.deliver(f.Reply(), nil, body)
+	w.deliver(f.Reply(), nil, true, body)
 }
 
 // failOrStale answers a fetch that nobody answered: from what is stale, if it may be

@@ -67,9 +67,20 @@ func typedDirective(name string, member httpsfv.Member) directive {
 		}
 		return directive{name: name, hasArg: true, delta: time.Duration(min(v, MaxDelta)) * time.Second, typed: true}
 	case string:
-		return directive{name: name, hasArg: true, arg: v}
+		if !takesSeconds(name) { // they are Integers, of no other type
+			return directive{name: name, hasArg: true, arg: v}
+		}
 	}
 	return x
+}
+
+// takesSeconds reports whether the argument of a directive is delta-seconds.
+func takesSeconds(name string) bool {
+	switch name {
+	case "max-age", "s-maxage", "stale-while-revalidate", "stale-if-error":
+		return true
+	}
+	return false
 }
 
 // parseSurrogate reads Surrogate-Control of the Edge Architecture Specification:

@@ -18,8 +18,9 @@ passes that it does.
   --chunk N        tests run at the same time (default 50)
   --out FILE       where the results go, in the suite's own form (default .tools/conformance/results.json)
   --compare FILE   show what changed since these results
-  --suite DIR      another copy of the suite
   --edge FILE      the edge's binary (default bin/freshet)
+  --suite DIR      another copy of the suite, with what it needs installed: of the package, or of its
+                   repository (https://github.com/http-tests/cache-tests). Nothing is held then
   --base URL       a cache that runs already, in place of the edge; with --origin-port N, the
                    port of 127.0.0.1 where it expects the origin. Nothing is held then
   --help
@@ -40,7 +41,7 @@ async function main () {
       chunk: { type: 'string', default: '50' },
       out: { type: 'string', default: join(tools, 'results.json') },
       compare: { type: 'string' },
-      suite: { type: 'string', default: join(tools, 'node_modules/http-cache-tests') },
+      suite: { type: 'string' },
       base: { type: 'string' },
       edge: { type: 'string', default: join(root, 'bin/freshet') },
       'origin-port': { type: 'string' },
@@ -51,21 +52,23 @@ async function main () {
     process.stdout.write(usage)
     return 0
   }
-  const suite = await load(options.suite)
+  const dir = resolve(options.suite ?? join(tools, 'node_modules/http-cache-tests'))
+  const held = !options.suite && !options.base
+  const suite = await load(dir)
   const expected = options.base ? {} : readExpected(join(here, 'expected.json'))
   const processes = new Processes()
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => processes.end().then(() => process.exit(1)))
   }
   try {
-    const base = await serve(processes, options)
-    const run = (ids, chunk, dump) => processes.client(options.suite, base, chunk, ids, dump)
+    const base = await serve(processes, dir, options)
+    const run = (ids, chunk, dump) => processes.client(dir, base, chunk, ids, dump)
     if (options.id) {
       return judgeAlone(suite, options.id, await run(options.id, 1, true))
     }
     const results = await run(suite.tests.map(test => test.id), Number(options.chunk))
-    await again(suite, expected, results, run)
-    return conclude(suite, expected, results, options)
+    if (!options.base) await again(suite, expected, results, run)
+    return conclude(suite, expected, results, held, options)
   } finally {
     await processes.end()
   }
@@ -73,10 +76,10 @@ async function main () {
 
 // serve starts the origin, and the edge unless another cache is named. It gives the
 // URL to test.
-async function serve (processes, options) {
+async function serve (processes, dir, options) {
   mkdirSync(tools, { recursive: true })
   const port = Number(options['origin-port'] ?? await freePort())
-  await processes.origin(options.suite, port, join(tools, 'origin.log'))
+  await processes.origin(dir, port, join(tools, 'origin.log'))
   if (options.base) return options.base.replace(/\/$/, '')
   const [listen, admin] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`]
   await processes.edge(options.edge, [
@@ -109,7 +112,7 @@ async function again (suite, expected, results, run) {
   console.log('')
 }
 
-function conclude (suite, expected, results, options) {
+function conclude (suite, expected, results, held, options) {
   mkdirSync(dirname(resolve(options.out)), { recursive: true })
   writeFileSync(options.out, JSON.stringify(results, null, 2) + '\n')
   const scored = score(suite, results)
@@ -118,7 +121,7 @@ function conclude (suite, expected, results, options) {
     const changed = changes(suite, JSON.parse(readFileSync(options.compare, 'utf8')), results)
     console.log(`\nchanged since ${options.compare}:`, changed.length === 0 ? 'nothing' : '\n  ' + changed.join('\n  '))
   }
-  if (options.base) return 0
+  if (!held) return 0
   const wrong = hold(suite, scored.failures, expected)
   if (wrong.length > 0) console.log(`\nNot as bench/conformance/expected.json says:\n  ${wrong.join('\n  ')}`)
   return wrong.length === 0 ? 0 : 1

@@ -7,6 +7,7 @@ import { createServer, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { server } from './suite.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 
@@ -15,11 +16,11 @@ const startup = 15_000
 
 // freePort is a port of loopback that was free a moment ago.
 export async function freePort () {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address()
+  listener.close()
+  await once(listener, 'close')
   return port
 }
 
@@ -31,7 +32,7 @@ export class Processes {
   // origin starts the suite's origin server.
   async origin (suite, port, log) {
     const child = this.#start('the suite\'s origin', log, process.execPath,
-      ['--require', join(here, 'loopback.cjs'), 'server/server.mjs'],
+      ['--require', join(here, 'loopback.cjs'), server(suite)],
       {
         cwd: suite,
         env: {

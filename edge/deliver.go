@@ -23,9 +23,10 @@ type content struct {
 	status int
 	header *header.Block
 	facts  *httpcache.Facts
-	size   int64     // of the body; -1 when not known
-	bytes  []byte    // all of it, or
-	stream io.Reader // from its start
+	size   int64  // of the body; -1 when not known
+	bytes  []byte // all of it, or what is held of it from byte from on
+	from   int64
+	stream io.Reader // from its start, where there are no bytes
 	extra  *header.Block
 	trail  func() *header.Block
 }
@@ -52,6 +53,10 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool,
 	chain := reply.Header.Joined("Cache-Status")
 	if r != nil && !(leader && len(r.Withheld) > 0) {
 		c.header, c.facts, c.extra = r.Header, &r.Facts, w.extra(chain, r.Age(w.edge.now()), r.Truth())
+		if r.Kind == response.Partial { // it is the part that was asked for
+			c.facts = nil
+			_ = c.extra.Add("Content-Range", reply.Header.Get("Content-Range"))
+		}
 		w.answer(c)
 		return
 	}
@@ -122,11 +127,11 @@ func (w *walk) selectRange(c content, a *exchange.Answer) {
 		a.Status, a.Length = http.StatusPartialContent, spans[0].Len()
 		_ = a.Extra.Add("Content-Range", httpcache.ContentRange(spans[0], c.size))
 		if c.bytes != nil {
-			a.Bytes = c.bytes[spans[0].Start:spans[0].End]
+			a.Bytes = c.bytes[spans[0].Start-c.from : spans[0].End-c.from]
 		} else {
 			a.Stream = &section{from: c.stream, skip: spans[0].Start, left: spans[0].Len()}
 		}
-	case selection == httpcache.Partial && c.bytes != nil:
+	case selection == httpcache.Partial && c.bytes != nil && c.from == 0:
 		w.multipart(c, spans, a)
 	}
 	// Several ranges of what is still arriving: the whole is as good an answer (RFC

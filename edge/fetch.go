@@ -33,7 +33,7 @@ func (e *Edge) spec(w *walk, method string, fence hop.Fence) (spec upstream.Spec
 	rules := site.Decide(req, w.trusted)
 	inform, quiet := informer(w.to)
 	fill := &fill{
-		edge: e, req: req, rules: &rules, base: w.base, key: key, scopes: w.scopes,
+		ranged: w.rangeToAsk(), edge: e, req: req, rules: &rules, base: w.base, key: key, scopes: w.scopes,
 		generation: e.table.Generation(), touches: e.table.Touches(),
 	}
 	return upstream.Spec{

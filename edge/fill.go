@@ -24,6 +24,8 @@ type fill struct {
 	base   *response.Response // to be validated; nil to fetch anew
 	key    response.Key
 	scopes []response.ScopeHash
+	ranged string // Range to ask for; "" for the whole
+	part   httpcache.Part
 
 	// Of the moment before the request leaves: what became untrue since then.
 	generation uint32
@@ -41,6 +43,9 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 				Header: f.rules.FillHeader(f.req), Inform: inform,
 			}
 			err := f.edge.forOrigin(p, &up, f.rules, false)
+			if err == nil && f.ranged != "" {
+				err = up.Header.Set("Range", f.ranged)
+			}
 			if err == nil && conditional {
 				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, false)
 			}
@@ -78,6 +83,9 @@ func (f *fill) admit(reply *upstream.Reply) *response.Response {
 		return nil
 	}
 	why := f.assess(r, arrived)
+	if why == httpcache.ByPartial && f.admitPart(r, reply) {
+		return r
+	}
 	f.edge.metrics.notStored(why)
 	r.Transient = why != httpcache.Stored
 	if r.Transient && (reply.Status < 500 || why != httpcache.ByStatusCode && why != httpcache.ByLifetime) {
@@ -178,6 +186,9 @@ func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
 func (f *fill) keep(r *response.Response) {
 	e := f.edge
 	switch {
+	case r.Kind == response.Partial:
+		f.keepPart(r)
+		return
 	case r.Transient && f.base != nil && r.Status < 500:
 		e.store.Delete(f.base.Key)
 		return
@@ -186,13 +197,18 @@ func (f *fill) keep(r *response.Response) {
 	case r.Status >= 500 && f.base != nil && f.base.At(r.Received) != httpcache.Expired:
 		return
 	}
-	e.store.Put(r)
+	f.put(r)
+}
+
+// put stores a response and what tells the variants of its key apart.
+func (f *fill) put(r *response.Response) {
+	f.edge.store.Put(r)
 	if len(r.Vary) == 0 {
 		return
 	}
 	index := r.WithBody(nil)
-	index.Key, index.Kind, index.Header = f.key, response.Varies, nil
-	e.store.Put(index)
+	index.Key, index.Kind, index.Header, index.Pieces = f.key, response.Varies, nil, nil
+	f.edge.store.Put(index)
 }
 
 // storedHeader is the header block as it is kept and sent: without what is

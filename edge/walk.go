@@ -53,6 +53,7 @@ type walk struct {
 	trusted bool          // from a node of this cluster
 	fence   hop.Fence     // what that node asks for
 
+	part   string             // tells fills of one key apart by the range that they ask for; "" for the whole
 	base   *response.Response // stored and true, but to be validated
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
@@ -113,7 +114,7 @@ func (w *walk) enter() {
 
 func (w *walk) lookUp() {
 	for attempt := 1; attempt <= maxAttempts; attempt++ {
-		if w.recall() || w.fetch(attempt) {
+		if w.recall() || w.recallPart() || w.fetch(attempt) {
 			return
 		}
 	}
@@ -127,7 +128,7 @@ func (w *walk) asked() httpcache.Request {
 
 // recall looks for what is stored and answers if it may be used as it is.
 func (w *walk) recall() (answered bool) {
-	w.base, w.stale = nil, nil
+	w.base, w.stale, w.part = nil, nil, ""
 	r, missing := w.find()
 	var facts *httpcache.Facts
 	if r != nil {
@@ -213,7 +214,7 @@ func (w *walk) fetch(attempt int) (answered bool) {
 		f = e.fills.Alone(w.ctx, fence, spec)
 	} else {
 		var err error
-		if f, leader, err = e.fills.Join(w.ctx, w.fillKey, fence, spec); err != nil {
+		if f, leader, err = e.fills.Join(w.ctx, w.fillKey+w.part, fence, spec); err != nil {
 			w.fail(err)
 			return true
 		}
@@ -231,8 +232,8 @@ func (w *walk) fetch(attempt int) (answered bool) {
 			w.fillKey = "" // not for sharing: everybody asks for himself
 			return false
 		}
-		if want := variantKey(w.key, w.req.Header, r.Vary).Text; len(r.Vary) > 0 && want != r.Key.Text {
-			w.fillKey = want
+		if want := variantKey(w.key, w.req.Header, r.Vary); len(r.Vary) > 0 && r.Key != want && r.Key != partKey(want) {
+			w.fillKey = want.Text
 			return false
 		}
 		e.metrics.collapsed.Inc()

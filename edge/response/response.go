@@ -31,6 +31,7 @@ const (
 	Content Kind = iota // a response that can be served
 	Varies              // the key has variants, told apart by Vary; nothing to serve
 	Pass                // answers to this key were not to be stored: do not wait for one another
+	Partial             // parts of the content of a 200, in Pieces
 )
 
 // Body is the content of a stored response.
@@ -50,6 +51,12 @@ func (m Memory) Len() int64 { return int64(len(m)) }
 // Bytes is the content.
 func (m Memory) Bytes() []byte { return m }
 
+// Piece is a run of bytes of a content.
+type Piece struct {
+	Start int64
+	Data  []byte
+}
+
 // Response is one stored response. All fields are set before it is shared and
 // never change after that.
 type Response struct {
@@ -58,7 +65,11 @@ type Response struct {
 	Status int
 	Header *header.Block // ready to send: end-to-end fields, without Age, Cache-Status and ours
 	Body   Body          // nil for none
-	Vary   []string      // the request fields that tell the variants of the key apart
+	// Pieces are what is held of a Partial, disjoint and in order, of a content of
+	// Complete bytes.
+	Pieces   []Piece
+	Complete int64
+	Vary     []string // the request fields that tell the variants of the key apart
 	// Transient: for those who wait for it now, not to be stored.
 	Transient bool
 
@@ -81,10 +92,20 @@ type Response struct {
 func (r *Response) WithBody(b Body) *Response {
 	c := &Response{
 		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, Transient: r.Transient,
+		Pieces: r.Pieces, Complete: r.Complete,
 		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())
 	c.touches.Store(r.touches.Load())
+	return c
+}
+
+// WithTruth is a copy of r that is known to be true no further than that.
+func (r *Response) WithTruth(born, asOf command.Seq, touches uint64) *Response {
+	c := r.WithBody(r.Body)
+	c.Born = born
+	c.asOf.Store(uint64(asOf))
+	c.touches.Store(touches)
 	return c
 }
 
@@ -129,6 +150,9 @@ func (r *Response) Size() int64 {
 	n := int64(256 + 2*len(r.Key.Text) + 16*len(r.Scopes))
 	for _, name := range r.Vary {
 		n += int64(16 + len(name))
+	}
+	for _, p := range r.Pieces {
+		n += int64(32 + cap(p.Data))
 	}
 	if r.Header != nil {
 		n += int64(r.Header.Size())

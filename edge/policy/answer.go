@@ -27,11 +27,10 @@ func (d *Decision) decideAnswer(cors *rule, req *exchange.Request) {
 	}
 	c := cors.doc.CORS
 	d.answer.cors = c
-	if origin := req.Header.Get("Origin"); c.Allows(origin) {
+	if origin := req.Header.Get("Origin"); c.Everybody() {
+		d.answer.origin = "*" // also where nobody asks: the client's cache has one copy for all
+	} else if c.Allows(origin) {
 		d.answer.origin = origin
-		if c.Everybody() {
-			d.answer.origin = "*"
-		}
 	}
 	if req.Method == "OPTIONS" && req.Header.Has("Origin") && req.Header.Has("Access-Control-Request-Method") {
 		d.Preflight = d.preflight(c)

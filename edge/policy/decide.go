@@ -51,6 +51,7 @@ func (d *Decision) decide(req *exchange.Request, fromTier bool) {
 	}
 	d.keep.origin = c.cors == nil
 	if fromTier {
+		d.answer = answer{}
 		return
 	}
 	if c.redirect != nil {
@@ -75,7 +76,7 @@ func (d *Decision) apply(r *rule, c *choice) {
 		d.Policy.ForceLifetime = (*time.Duration)(k.ForceLifetime)
 	}
 	if k.Key != nil {
-		d.key, d.keep.key = k.Key, k.Key
+		d.key = k.Key
 	}
 	d.edits = d.edits || !r.doc.RequestHeaders.Empty()
 	d.answer.edits = d.answer.edits || !r.doc.ResponseHeaders.Empty()

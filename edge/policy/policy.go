@@ -50,7 +50,6 @@ type Site struct {
 
 // keep is what of a request may reach the origin when the answer is for others.
 type keep struct {
-	key           *site.Key
 	cookies       bool
 	honourRequest bool
 	origin        bool // the Origin field
@@ -61,7 +60,7 @@ type keep struct {
 func Compile(doc *site.Document) (*Site, error) {
 	s := &Site{
 		doc: doc, hosts: make(map[string]bool), policy: basePolicy(doc),
-		keep: keep{key: &doc.Cache.Key, cookies: doc.Cache.PassCookies, honourRequest: doc.Cache.HonourRequest},
+		keep: keep{cookies: doc.Cache.PassCookies, honourRequest: doc.Cache.HonourRequest},
 		wide: []response.ScopeHash{
 			response.HashScope(command.Scope{Kind: command.ScopeSite, Site: doc.Site}),
 			response.HashScope(command.Scope{Kind: command.ScopeAll}),
@@ -187,7 +186,7 @@ type Redirect struct {
 // preflight and no edit of the answer here. It allocates nothing for a site without
 // rules whose queries count as they are.
 func (s *Site) Decide(req *exchange.Request, fromTier bool) Decision {
-	d := Decision{site: s, Policy: s.policy, keep: s.keep, key: s.keep.key, scheme: req.Scheme}
+	d := Decision{site: s, Policy: s.policy, keep: s.keep, key: &s.doc.Cache.Key, scheme: req.Scheme}
 	d.decide(req, fromTier)
 	return d
 }

@@ -53,10 +53,8 @@ type RequestDirectives struct {
 func ParseResponse(values iter.Seq[string]) ResponseDirectives {
 	d := ResponseDirectives{MaxAge: Absent, SMaxAge: Absent, StaleWhileRevalidate: Absent, StaleIfError: Absent}
 	for v := range values {
-		for v != "" {
-			var x directive
-			x, v = nextDirective(v)
-			d.set(x)
+		for l := (memberList{rest: v}); l.rest != ""; {
+			d.set(parseDirective(l.next()))
 		}
 	}
 	return d
@@ -135,16 +133,12 @@ func ParseRequest(h *header.Block) RequestDirectives {
 		switch {
 		case header.EqualName(name, "Cache-Control"):
 			given = true
-			for v != "" {
-				var x directive
-				x, v = nextDirective(v)
-				d.set(x)
+			for l := (memberList{rest: v}); l.rest != ""; {
+				d.set(parseDirective(l.next()))
 			}
 		case header.EqualName(name, "Pragma"):
-			for v != "" {
-				var x directive
-				x, v = nextDirective(v)
-				pragma = pragma || x.is("no-cache")
+			for l := (memberList{rest: v}); l.rest != ""; {
+				pragma = pragma || parseDirective(l.next()).is("no-cache")
 			}
 		}
 	}

@@ -48,42 +48,55 @@ func ParseDelta(s string) (time.Duration, bool) {
 	return time.Duration(n) * time.Second, true
 }
 
-// nextDirective cuts the first directive off a list. A name is a name even if what
-// follows it is malformed, so that a restriction is not lost. Commas inside a quoted string
-// do not separate; a quoted string that does not end is not one, so that what
-// follows its quote is not swallowed.
-func nextDirective(s string) (x directive, rest string) {
-	end := memberEnd(s)
-	text := trimSpace(s[:end])
-	if end < len(s) {
-		rest = s[end+1:]
+// parseDirective reads one member of a list. A name is a name even if what follows
+// it is malformed, so that a restriction is not lost.
+func parseDirective(text string) (x directive) {
+	n := 0
+	for n < len(text) && isTokenByte(text[n]) {
+		n++
 	}
-	name, arg, hasArg := strings.Cut(text, "=")
-	x = directive{name: trimSpace(name), arg: trimSpace(arg), hasArg: hasArg}
+	x.name, text = text[:n], text[n:]
 	switch {
-	case len(x.name) != len(name) || len(x.arg) != len(arg):
-		x.broken = true // no white space around "="
-	case x.arg != "" && x.arg[0] == '"':
-		if x.broken = quotedEnd(x.arg) != len(x.arg); !x.broken {
+	case text == "":
+	case text[0] != '=':
+		x.hasArg, x.broken = true, true // "max-age =5", "no-store; private"
+	default:
+		x.hasArg, x.arg = true, text[1:]
+		if quoted := strings.HasPrefix(x.arg, `"`); quoted && quotedEnd(x.arg) == len(x.arg) {
 			x.arg = x.arg[1 : len(x.arg)-1]
+		} else {
+			x.broken = x.arg != "" && !isToken(x.arg)
 		}
 	}
-	return x, rest
+	return x
 }
 
-// memberEnd is where the first member of a comma-separated list ends.
-func memberEnd(s string) int {
+// memberList is what is left of a comma-separated list in which quoted strings
+// stand.
+type memberList struct {
+	rest  string
+	plain bool // a quote that is not closed was met: from there on they are ordinary
+}
+
+// next cuts off the first member, trimmed. Commas inside a quoted string do not
+// separate; a quoted string that does not end is not one, so that what follows its
+// quote is not swallowed. It is linear in the list, whatever stands there: a quote
+// behind one that is not closed is not closed either.
+func (l *memberList) next() string {
+	s := l.rest
 	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case ',':
-			return i
-		case '"':
-			if n := quotedEnd(s[i:]); n > 0 {
-				i += n - 1
-			}
+		switch {
+		case s[i] == ',':
+			l.rest = s[i+1:]
+			return trimSpace(s[:i])
+		case s[i] == '"' && !l.plain:
+			n := quotedEnd(s[i:])
+			l.plain = n == 0
+			i += max(n-1, 0)
 		}
 	}
-	return len(s)
+	l.rest = ""
+	return trimSpace(s)
 }
 
 // quotedEnd is the length of the quoted string at the start of s (RFC 9110
@@ -117,12 +130,15 @@ func members(s string) iter.Seq[string] {
 // isToken: RFC 9110 §5.6.2.
 func isToken(s string) bool {
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !isTokenByte(s[i]) {
 			return false
 		}
 	}
 	return s != ""
+}
+
+func isTokenByte(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
 // trimSpace removes OWS (RFC 9110 §5.6.3).

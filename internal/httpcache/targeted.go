@@ -90,13 +90,12 @@ func takesSeconds(name string) bool {
 func parseSurrogate(h *header.Block) (d ResponseDirectives, ok bool) {
 	d = ParseResponse(func(func(string) bool) {})
 	for v := range h.Values("Surrogate-Control") {
-		for v != "" {
-			var x directive
-			x, v = nextDirective(v)
-			if strings.Contains(x.name, ";") || strings.Contains(x.arg, ";") {
+		for l := (memberList{rest: v}); l.rest != ""; {
+			member := l.next()
+			if strings.Contains(member, ";") {
 				continue
 			}
-			switch {
+			switch x := parseDirective(member); {
 			case x.is("no-store"):
 				d.NoStore, ok = true, true
 			case x.is("max-age"):

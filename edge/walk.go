@@ -48,6 +48,7 @@ type walk struct {
 	scopes  []response.ScopeHash
 	key     response.Key  // of the target
 	fillKey string        // what fills are collapsed by: key, or the variant that is wanted
+	alone   bool          // answers are not shared: do not wait for others
 	arrival command.Clock // applied when the request arrived
 	touches uint64        // unsafe requests seen when it arrived
 	trusted bool          // from a node of this cluster
@@ -66,50 +67,61 @@ func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Res
 }
 
 func (w *walk) enter() {
-	e := w.edge
-	if w.site = e.sites.Load().byHost(w.req.Host); w.site == nil {
-		w.refuse(refusedHost, "no site here has the host "+w.req.Host)
+	if why, text := w.admit(); text != "" {
+		w.refuse(why, text)
 		return
 	}
+	past := w.past()
+	switch {
+	case w.rules.Preflight != nil:
+		w.respond(&exchange.Answer{Status: 204, Header: w.rules.Preflight})
+	case w.rules.Redirect.Status != 0:
+		w.redirect()
+	case past != "":
+		w.pass(past)
+	default:
+		w.lookUp()
+	}
+}
+
+// admit finds the request's site and what that says of it; of a request that is not
+// served it gives the refusal and a text, which is "" otherwise.
+func (w *walk) admit() (why refusal, text string) {
+	e := w.edge
+	if w.site = e.sites.Load().byHost(w.req.Host); w.site == nil {
+		return refusedHost, "no site here has the host " + w.req.Host
+	}
 	if e.isLoop(w.req.Header) {
-		w.refuse(refusedLoop, "the request has passed this node before")
-		return
+		return refusedLoop, "the request has passed this node before"
 	}
 	if w.trusted = e.proof.Trusts(w.req.Header); w.trusted {
 		var err error
 		if w.fence, err = hop.ReadFence(w.req.Header); err != nil {
-			w.refuse(refusedBad, err.Error())
-			return
+			return refusedBad, err.Error()
 		}
 		e.awaitFence(w.ctx, w.fence)
 	}
 	if w.req.Method == "CONNECT" || w.req.Method == "TRACE" {
-		w.refuse(refusedMethod, "the method "+w.req.Method+" is not served here")
-		return
+		return refusedMethod, "the method " + w.req.Method + " is not served here"
 	}
-	w.rules = w.site.Decide(w.req, w.trusted)
-	switch {
-	case w.rules.Refuse != "":
-		w.refuse(refusedBad, w.rules.Refuse)
-		return
-	case w.rules.Preflight != nil:
-		w.respond(&exchange.Answer{Status: 204, Header: w.rules.Preflight})
-		return
-	case w.rules.Redirect.Status != 0:
-		w.redirect()
-		return
+	if w.rules = w.site.Decide(w.req, w.trusted); w.rules.Refuse != "" {
+		return refusedBad, w.rules.Refuse
 	}
 	w.scopes = w.rules.Scopes()
 	w.key = response.NewKey(string(w.rules.AppendKey(nil, w.req)))
 	w.fillKey = w.key.Text
+	return refusal{}, ""
+}
+
+// past is why the request goes past the cache, "" if it does not.
+func (w *walk) past() string {
 	switch {
 	case w.req.Method != "GET" && w.req.Method != "HEAD" || w.req.Body != nil:
-		w.pass("method")
+		return "method"
 	case w.rules.Bypass:
-		w.pass("bypass")
-	default:
-		w.lookUp()
+		return "bypass"
 	}
+	return ""
 }
 
 func (w *walk) lookUp() {
@@ -129,17 +141,8 @@ func (w *walk) asked() httpcache.Request {
 // recall looks for what is stored and answers if it may be used as it is.
 func (w *walk) recall() (answered bool) {
 	w.base, w.stale, w.part = nil, nil, ""
-	r, missing := w.find()
-	var facts *httpcache.Facts
-	if r != nil {
-		facts = &r.Facts
-	}
-	d := httpcache.Reuse(w.asked(), facts, w.req.Received, &w.rules.Policy)
-	w.status = cacheStatus{node: w.edge.pseudonym, fwd: d.Fwd, detail: d.Detail}
-	if r == nil {
-		w.status.fwd = missing
-	}
-	switch d.Verdict {
+	r, verdict := w.look()
+	switch verdict {
 	case httpcache.Use:
 		w.hit(r)
 		return true
@@ -158,11 +161,36 @@ func (w *walk) recall() (answered bool) {
 	return false
 }
 
+// look says what is stored for the request, if anything, and what that is good for;
+// why stands in status.
+func (w *walk) look() (*response.Response, httpcache.Verdict) {
+	r, missing := w.find()
+	var facts *httpcache.Facts
+	if r != nil {
+		facts = &r.Facts
+	}
+	d := httpcache.Reuse(w.asked(), facts, w.req.Received, &w.rules.Policy)
+	w.status = cacheStatus{node: w.edge.pseudonym, fwd: d.Fwd, detail: d.Detail}
+	switch {
+	case d.Verdict == httpcache.Unsatisfiable:
+		w.status.fwd, w.status.detail = "request", "only-if-cached"
+	case r == nil:
+		w.status.fwd = missing
+	case d.Verdict == httpcache.Use || d.Verdict == httpcache.UseAndRefresh:
+		w.status.hit, w.status.ttl = true, r.TTL(w.req.Received)
+	}
+	return r, d.Verdict
+}
+
 // find is the stored response for the request, if it is true; else why not, as a
 // fwd reason of RFC 9211 §2.2.
 func (w *walk) find() (*response.Response, string) {
 	e := w.edge
 	r := e.store.Get(w.key)
+	searched := r == nil && w.searched()
+	if searched {
+		r = e.store.Get(w.key)
+	}
 	if r == nil {
 		return nil, "uri-miss"
 	}
@@ -176,8 +204,11 @@ func (w *walk) find() (*response.Response, string) {
 	if !e.table.Alive(r) || !w.satisfies(r) {
 		return nil, "miss"
 	}
+	if searched && e.table.Fence(w.scopes).Hard > r.Born {
+		return nil, "miss" // it was purged under this spelling of its query
+	}
 	if r.Kind == response.Pass && r.At(w.req.Received) == httpcache.Fresh {
-		w.fillKey = "" // answers are not shared: do not wait for one another
+		w.alone = true
 	}
 	if r.Kind != response.Content {
 		return nil, "miss"
@@ -210,7 +241,7 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	spec, quiet := e.spec(w, w.req.Method, fence)
 	var f *upstream.Fill
 	leader := true
-	if w.fillKey == "" || w.req.Method == "HEAD" {
+	if w.alone || w.req.Method == "HEAD" {
 		f = e.fills.Alone(w.ctx, fence, spec)
 	} else {
 		var err error
@@ -228,8 +259,8 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	reply, r := f.Reply(), f.Response()
 	w.status.forwarded(reply.Status, r != nil && !r.Transient, !leader)
 	if !leader {
-		if r == nil {
-			w.fillKey = "" // not for sharing: everybody asks for himself
+		if r == nil || !shareable(r) {
+			w.alone = true // everybody asks for himself
 			return false
 		}
 		if want := variantKey(w.key, w.req.Header, r.Vary); len(r.Vary) > 0 && r.Key != want && r.Key != partKey(want) {
@@ -257,6 +288,16 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	defer body.Close()
 	w.deliver(reply, r, leader, body)
 	return true
+}
+
+// shareable reports whether those who waited for a response may have it: it has to be
+// usable for them without validation (RFC 9111 §4). Policy: an error that is not
+// stored is for all, too, since asking again for each would not help the origin.
+func shareable(r *response.Response) bool {
+	if r.Transient {
+		return r.Status >= 500
+	}
+	return r.Shareable()
 }
 
 // trueEnough tests what arrived: it must be true as of the request's arrival, and

@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,6 +53,25 @@ func startOrigin(t *testing.T, h http.HandlerFunc) *origin {
 // URL and the edge.
 func startLone(t *testing.T, upstream string) (string, *Edge) {
 	t.Helper()
+	return startLoneFile(t, node.Cache{Memory: 64 << 20, Upstream: upstream})
+}
+
+// startLoneSite is startLone with a site document, which is for every host unless it
+// says so itself.
+func startLoneSite(t *testing.T, upstream, document string) (string, *Edge) {
+	t.Helper()
+	if !strings.Contains(document, "hosts:") {
+		document = "hosts: ['*']\n" + document
+	}
+	file := filepath.Join(t.TempDir(), "site.yaml")
+	if err := os.WriteFile(file, []byte("site: test\n"+document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startLoneFile(t, node.Cache{Memory: 64 << 20, Upstream: upstream, Site: file})
+}
+
+func startLoneFile(t *testing.T, cache node.Cache) (string, *Edge) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +81,7 @@ func startLone(t *testing.T, upstream string) (string, *Edge) {
 	e, err := New(node.Env{
 		File: &node.File{
 			Role: cluster.Edge, Name: "e1", Listen: []string{addr}, Drain: document.Duration(5 * time.Second),
-			Cache: node.Cache{Memory: 64 << 20, Upstream: upstream},
+			Cache: cache,
 		},
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
 	})

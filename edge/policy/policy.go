@@ -181,7 +181,9 @@ type Redirect struct {
 	Location string
 }
 
-// Decide applies the site to a request. fromTier: it comes from a node of this
+// Decide applies the site to a request, whose header has end-to-end fields alone
+// (what Connection names is gone): else a client could have a field counted in the
+// key and kept from the origin. fromTier: it comes from a node of this
 // cluster, which answers the client itself, so that there is no redirect, no
 // preflight and no edit of the answer here. It allocates nothing for a site without
 // rules whose queries count as they are.

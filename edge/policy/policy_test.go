@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -410,6 +411,43 @@ func TestClone(t *testing.T) {
 	for _, s := range [][2]string{{c.Target, d.Target}, {c.scheme, d.scheme}, {c.answer.origin, d.answer.origin}} {
 		if s[0] != s[1] || unsafe.StringData(s[0]) == unsafe.StringData(s[1]) {
 			t.Errorf("%q is shared or differs", s)
+		}
+	}
+}
+
+// What the example document says of some requests.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	const file = "../../deploy/examples/site.yaml"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := site.Parse(file, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Compile(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ target, key, origin, location, bypass string }{
+		{"/?b=1&utm_source=x&a=2", "/?a=2&b=1\n+cookie currency=EUR", "/?a=2&b=1", "", ""},
+		{"/cart", "/cart\n+cookie currency=EUR", "/cart", "", "bypass"},
+		{"/cartoons", "/cartoons\n+cookie currency=EUR", "/cartoons", "", ""},
+		{"/api/items?utm_x=1&a", "/api/items?a&utm_x=1\n+header X-Api-Version", "/backend/v2/items?a&utm_x=1", "", ""},
+		{"/fonts/a/b.woff2?v=1", "/fonts/a/b.woff2", "/fonts/a/b.woff2", "", ""},
+		{"/blog/2020/a/b", "/blog/2020/a/b\n+cookie currency=EUR", "/blog/2020/a/b", "https://blog.shop.example/a/b?year=2020", ""},
+	}
+	for _, tt := range tests {
+		req := get(t, tt.target, "Cookie: session=1; currency=EUR")
+		req.Host, req.Scheme = "shop.example", "https"
+		d := s.Decide(req, false)
+		if got, want := string(d.AppendKey(nil, req)), "shop\nwww.shop.example"+tt.key; got != want {
+			t.Errorf("%s: key %q, want %q", tt.target, got, want)
+		}
+		if d.OriginTarget != tt.origin || d.Redirect.Location != tt.location || d.Bypass != (tt.bypass != "") {
+			t.Errorf("%s: %+v", tt.target, d)
 		}
 	}
 }

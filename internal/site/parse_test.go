@@ -1,7 +1,9 @@
 package site
 
 import (
+	"bytes"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +75,16 @@ func TestExample(t *testing.T) {
 	}
 	if _, err := Parse(file, text); err != nil {
 		t.Error(err)
+	}
+	schema, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, _, _ := bytes.Cut(schema, []byte(`"$defs"`))
+	for _, m := range regexp.MustCompile(`(?m)^ *"([a-z_]+)": \{$`).FindAllSubmatch(fields, -1) {
+		if name := string(m[1]); name != "properties" && name != "items" && !regexp.MustCompile(`\b`+name+`:`).Match(text) {
+			t.Errorf("the example has no %s", name)
+		}
 	}
 }
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { readExpected } from './expected.mjs'
 import { freePort, Processes } from './processes.mjs'
-import { changes, hold, report, score } from './score.mjs'
+import { changes, hold, own, report, score, unexpected } from './score.mjs'
 import { load } from './suite.mjs'
 
 const usage = `usage: bench/conformance/run [options]
@@ -99,14 +99,15 @@ function judgeAlone (suite, ids, results) {
   return failed === 0 ? 0 : 1
 }
 
-// again runs unexpected failures a second time, alone, and keeps what passes.
+// again runs unexpected failures a second time, each alone, and keeps what passes;
+// also those that made others fail which depend on them.
 async function again (suite, expected, results, run) {
-  const failed = suite.tests.filter(({ id, kind }) => kind !== 'check' && results[id] !== true && !(id in expected))
-  if (failed.length === 0 || failed.length > fewFailures) return
-  for (const { id } of failed) {
+  const stumbled = unexpected(suite, results, expected)
+  if (stumbled.length === 0 || stumbled.length > fewFailures) return
+  for (const id of stumbled) {
     const second = (await run([id], 1))[id]
-    const verdict = second === true ? 'passes; that counts' : `fails again: ${second.join(': ')}`
-    console.log(`run again alone, ${id} ${verdict} (at first: ${results[id].join(': ')})`)
+    const verdict = second === true ? 'passes; that counts' : `fails again: ${own(second)}`
+    console.log(`run again alone, ${id} ${verdict} (at first: ${own(results[id])})`)
     results[id] = second
   }
   console.log('')
@@ -123,7 +124,9 @@ function conclude (suite, expected, results, held, options) {
   }
   if (!held) return 0
   const wrong = hold(suite, scored.failures, expected)
-  if (wrong.length > 0) console.log(`\nNot as bench/conformance/expected.json says:\n  ${wrong.join('\n  ')}`)
+  console.log(wrong.length === 0
+    ? '\nas bench/conformance/expected.json says'
+    : `\nNot as bench/conformance/expected.json says:\n  ${wrong.join('\n  ')}`)
   return wrong.length === 0 ? 0 : 1
 }
 

@@ -34,8 +34,24 @@ function message (suite, results, test, outcome) {
   return own(results[test.id])
 }
 
-function own (result) {
+// own is a result of the suite's in words.
+export function own (result) {
   return result === true ? 'passed' : result === undefined ? 'not run' : result.join(': ')
+}
+
+// unexpected are the tests whose own results let a required or optimal test fail that
+// is not expected to: that test, or those that it depends on.
+export function unexpected (suite, results, expected) {
+  const byID = new Map(suite.tests.map(test => [test.id, test]))
+  const found = new Set()
+  const blame = id => {
+    if (results[id] !== true) found.add(id)
+    byID.get(id)?.dependsOn.forEach(blame)
+  }
+  for (const { id, kind } of score(suite, results).failures) {
+    if (kind !== 'check' && !(id in expected)) blame(id)
+  }
+  return [...found].filter(id => !(id in expected))
 }
 
 // hold compares failures with the list of those that are expected. Only required

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readExpected } from './expected.mjs'
-import { changes, hold, report, score } from './score.mjs'
+import { changes, hold, report, score, unexpected } from './score.mjs'
 
 // suite is a suite of six tests whose judge knows pass, fail and one dependency.
 const named = (id, kind, dependsOn = []) => ({ id, kind, name: `name of ${id}`, spec: ['a.section'], dependsOn })
@@ -44,6 +44,14 @@ test('the list of expected failures is held both ways', () => {
     ['good passes: take it off the list of expected failures'])
   assert.deepEqual(hold(suite, failures, { bad: 'x', child: 'x', gone: 'x' }),
     ['gone is expected to fail but is no test of the suite'])
+})
+
+test('what is run again are the causes, be they checks', () => {
+  assert.deepEqual(unexpected(suite, results, {}), ['bad'])
+  assert.deepEqual(unexpected(suite, results, { bad: 'x' }), [], 'the cause is expected')
+  assert.deepEqual(unexpected(suite, { ...results, slow: ['Assertion', 'late'] }, { bad: 'x', child: 'x' }), ['slow'])
+  const needsCheck = { ...suite, tests: [named('maybe', 'check'), named('child', 'required', ['maybe'])] }
+  assert.deepEqual(unexpected(needsCheck, { maybe: ['Setup', 'late'], child: true }, {}), ['maybe'])
 })
 
 test('a test that did not run has failed', () => {

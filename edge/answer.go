@@ -60,7 +60,6 @@ func (c *cacheStatus) append(dst []byte) []byte {
 
 // hit answers from what is stored, which may be used as it is.
 func (w *walk) hit(r *response.Response) {
-	w.status.hit, w.status.ttl = true, r.TTL(w.req.Received)
 	if w.status.ttl >= 0 {
 		w.edge.metrics.requests.hit.Inc()
 	} else {
@@ -80,7 +79,6 @@ func (w *walk) serveStale() {
 // §5.2.1.7).
 func (w *walk) unsatisfiable() {
 	w.edge.metrics.requests.failed.Inc()
-	w.status.fwd, w.status.detail = "request", "only-if-cached"
 	w.problem(http.StatusGatewayTimeout, "http_request_denied", "only-if-cached: nothing stored can be used")
 }
 

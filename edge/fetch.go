@@ -24,22 +24,28 @@ var (
 	errUntrue   = errors.New("the parent's answer is not true enough")
 )
 
+// fill is the fetch of what the request is for, by a method. It shares nothing with
+// the request.
+func (w *walk) fill(method string) *fill {
+	e, req := w.edge, w.req.Clone()
+	req.Method = method
+	rules := w.site.Decide(req, w.trusted)
+	return &fill{
+		ranged: w.rangeToAsk(), edge: e, req: req, rules: &rules, base: w.base, key: w.key, scopes: w.scopes,
+		generation: e.table.Generation(), touches: e.table.Touches(),
+	}
+}
+
 // spec says how to fill the key of a request. The fill outlives the request, so the
 // spec shares nothing with it but interim answers, which quiet ends: it must be
 // called before the request is answered.
 func (e *Edge) spec(w *walk, method string, fence hop.Fence) (spec upstream.Spec, quiet func()) {
-	req, site, key := w.req.Clone(), w.site, w.key
-	req.Method = method
-	rules := site.Decide(req, w.trusted)
+	fill, site := w.fill(method), w.site
 	inform, quiet := informer(w.to)
-	fill := &fill{
-		ranged: w.rangeToAsk(), edge: e, req: req, rules: &rules, base: w.base, key: key, scopes: w.scopes,
-		generation: e.table.Generation(), touches: e.table.Touches(),
-	}
 	return upstream.Spec{
 		MaxBody: e.maxBody,
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			return fill.fetch(ctx, e.parents.For(site.Document(), key.Text), fence, inform)
+			return fill.fetch(ctx, e.parents.For(site.Document(), fill.key.Text), fence, inform)
 		},
 		Admit: fill.admit,
 		Keep:  fill.keep,

@@ -202,12 +202,17 @@ func (f *fill) keep(r *response.Response) {
 
 // put stores a response and what tells the variants of its key apart.
 func (f *fill) put(r *response.Response) {
+	key := f.putSearch(r)
+	if key != f.key {
+		r = r.WithBody(r.Body)
+		r.Key = variantKey(key, f.req.Header, r.Vary)
+	}
 	f.edge.store.Put(r)
 	if len(r.Vary) == 0 {
 		return
 	}
 	index := r.WithBody(nil)
-	index.Key, index.Kind, index.Header, index.Pieces = f.key, response.Varies, nil, nil
+	index.Key, index.Kind, index.Header, index.Pieces = key, response.Varies, nil, nil
 	f.edge.store.Put(index)
 }
 

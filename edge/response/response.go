@@ -32,6 +32,7 @@ const (
 	Varies              // the key has variants, told apart by Vary; nothing to serve
 	Pass                // answers to this key were not to be stored: do not wait for one another
 	Partial             // parts of the content of a 200, in Pieces
+	Search              // what the queries of a path mean, in Search; nothing to serve
 )
 
 // Body is the content of a stored response.
@@ -69,7 +70,8 @@ type Response struct {
 	// Complete bytes.
 	Pieces   []Piece
 	Complete int64
-	Vary     []string // the request fields that tell the variants of the key apart
+	Search   httpcache.NoVarySearch // of a Search
+	Vary     []string               // the request fields that tell the variants of the key apart
 	// Transient: for those who wait for it now, not to be stored.
 	Transient bool
 
@@ -92,7 +94,7 @@ type Response struct {
 func (r *Response) WithBody(b Body) *Response {
 	c := &Response{
 		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, Transient: r.Transient,
-		Pieces: r.Pieces, Complete: r.Complete,
+		Pieces: r.Pieces, Complete: r.Complete, Search: r.Search,
 		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())

@@ -48,10 +48,17 @@ func varySearchOf(dict *httpsfv.Dictionary) (n NoVarySearch) {
 	}
 	params, hasParams := dict.Get("params")
 	except, hasExcept := dict.Get("except")
+	// Browsers know params as a Boolean too, alone or beside except: all of them.
+	all, isBool := boolOf(params)
 	switch {
+	case isBool && !all:
+		hasParams = false
+	case isBool:
+		n.Except, hasParams = true, false
 	case hasParams && hasExcept:
 		return NoVarySearch{}
-	case hasExcept:
+	}
+	if hasExcept {
 		params, n.Except = except, true
 	}
 	// The draft's algorithm wants one of the two; its examples, and what is deployed,
@@ -64,6 +71,16 @@ func varySearchOf(dict *httpsfv.Dictionary) (n NoVarySearch) {
 	}
 	n.Set = n.AnyOrder || n.Except || len(n.Params) > 0
 	return n
+}
+
+// boolOf is the value of a member that is a Boolean.
+func boolOf(member httpsfv.Member) (value, ok bool) {
+	item, isItem := member.(httpsfv.Item)
+	if !isItem {
+		return false, false
+	}
+	value, ok = item.Value.(bool)
+	return value, ok
 }
 
 // keysOf reads an inner list of strings as decoded, sorted keys.

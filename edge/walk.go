@@ -49,6 +49,7 @@ type walk struct {
 	key     response.Key  // of the target
 	fillKey string        // what fills are collapsed by: key, or the variant that is wanted
 	alone   bool          // answers are not shared: do not wait for others
+	passed  bool          // it has been handed on as it is: the answer is the origin's
 	arrival command.Clock // applied when the request arrived
 	touches uint64        // unsafe requests seen when it arrived
 	trusted bool          // from a node of this cluster
@@ -326,11 +327,12 @@ func (w *walk) refresh(r *response.Response) {
 
 // pass hands the request on and the answer back, storing nothing.
 func (w *walk) pass(why string) {
-	w.status = cacheStatus{node: w.edge.pseudonym, fwd: why}
+	w.status, w.passed = cacheStatus{node: w.edge.pseudonym, fwd: why}, true
 	spec, quiet := w.edge.passSpec(w)
 	defer quiet()
 	f := w.edge.fills.Alone(w.ctx, hop.Fence{}, spec)
-	if err := f.Wait(w.ctx); err != nil {
+	// Not under the client's context: the fetch, which ends with that, reads the request.
+	if err := f.Wait(context.Background()); err != nil {
 		w.fail(err)
 		return
 	}

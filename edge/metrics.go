@@ -85,8 +85,7 @@ func (m *metrics) asked(p upstream.Parent, err error) {
 	if err != nil {
 		result = "error"
 	}
-	kind := [...]string{upstream.Mid: "mid", upstream.Origin: "origin", upstream.Outside: "outside"}[p.Kind]
-	m.upstream.WithLabelValues(kind, result).Inc()
+	m.upstream.WithLabelValues(p.Kind.String(), result).Inc()
 }
 
 // notStored counts an answer that was not stored.

@@ -71,7 +71,7 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 	log = log.With("node", f.Name)
 	registry := telemetry.NewRegistry(string(f.Role), f.Name, version)
 	env := node.Env{File: f, Log: log, Metrics: registry, Health: telemetry.NewHealth(), Version: version}
-	admin := telemetry.NewAdmin(telemetry.AdminConfig{Registry: registry, Health: env.Health, Log: log})
+	env.Admin = telemetry.NewAdmin(telemetry.AdminConfig{Registry: registry, Health: env.Health, Log: log})
 	adminListener, err := run.Listen("tcp", f.Admin)
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
@@ -95,7 +95,7 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 		return err
 	}
 	return run.Tasks(ctx, log,
-		run.Task{Name: "admin", Run: func(ctx context.Context) error { return admin.Serve(ctx, adminListener) }},
+		run.Task{Name: "admin", Run: func(ctx context.Context) error { return env.Admin.Serve(ctx, adminListener) }},
 		run.Task{Name: string(f.Role), Run: role.Run},
 	)
 }

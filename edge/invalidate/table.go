@@ -122,26 +122,50 @@ func (t *Table) highest(scopes []response.ScopeHash) command.Seq {
 	return high
 }
 
+// Death is why a response may not be used any more.
+type Death string
+
+// The ways to die. Of several the first counts.
+const (
+	Living     Death = ""
+	OfRestart  Death = "restart"   // the log was restarted since
+	OfTouch    Death = "touched"   // an unsafe request to its target came through this node
+	OfOtherLog Death = "other-log" // it was asked for under another log
+	BelowFloor Death = "floor"     // too long untested: the marks of that time are forgotten
+	OfMark     Death = "purged"    // a purge covers it
+)
+
 // Alive reports whether a response may still be used, and raises its AsOf if so.
-func (t *Table) Alive(r *response.Response) bool {
+func (t *Table) Alive(r *response.Response) bool { return t.Test(r) == Living }
+
+// Test is Alive with the reason.
+func (t *Table) Test(r *response.Response) Death {
 	now := t.now.Load() // before the marks: AsOf is raised to this, no further
 	asOf := max(r.AsOf(), r.Born)
-	if r.Generation != now.generation || t.touches.since(r) || r.Log != now.clock.Log || asOf < now.floor {
-		return false
-	}
-	if asOf >= now.clock.Seq {
-		return true
-	}
-	if t.highest(r.Scopes) > asOf {
-		return false
+	switch {
+	case r.Generation != now.generation:
+		return OfRestart
+	case t.touches.since(r):
+		return OfTouch
+	case r.Log != now.clock.Log:
+		return OfOtherLog
+	case asOf < now.floor:
+		return BelowFloor
+	case asOf >= now.clock.Seq:
+		return Living
+	case t.highest(r.Scopes) > asOf:
+		return OfMark
 	}
 	// A mark may have been forgotten while the marks were read; the floor that took
 	// its place stood before that.
-	if after := t.now.Load(); after.generation != now.generation || asOf < after.floor {
-		return false
+	switch after := t.now.Load(); {
+	case after.generation != now.generation:
+		return OfRestart
+	case asOf < after.floor:
+		return BelowFloor
 	}
 	r.RaiseAsOf(now.clock.Seq)
-	return true
+	return Living
 }
 
 // Fence is how true an answer must be that this node takes from a parent for

@@ -18,6 +18,9 @@ const (
 	Outside             // an origin outside of the cluster
 )
 
+// String is the kind in one word, as metrics and explanations have it.
+func (k Kind) String() string { return [...]string{"mid", "origin", "outside"}[k] }
+
 // Parent is one possible next hop up.
 type Parent struct {
 	Name string // the node's, or the authority of an outside origin

@@ -22,6 +22,7 @@ type Env struct {
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 	Health  *telemetry.Health
+	Admin   *telemetry.Admin // for the role to add pages to, before Run; nil where there is none
 	Cluster cluster.Cluster
 	Bus     bus.Bus
 	Version string // of the binary

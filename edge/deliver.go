@@ -44,7 +44,7 @@ func (w *walk) stored(r *response.Response) {
 // The one for whom it was fetched gets the fields too that are not to be reused
 // (RFC 9111 §5.2.2.4).
 func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool, body io.Reader) {
-	if w.status.fwd == "method" || w.status.fwd == "bypass" {
+	if w.passed {
 		w.edge.metrics.requests.pass.Inc()
 	} else {
 		w.edge.metrics.requests.miss.Inc()
@@ -65,7 +65,7 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool,
 		w.fail(err)
 		return
 	}
-	if w.status.fwd != "method" && w.status.fwd != "bypass" && reply.Status != http.StatusPartialContent {
+	if !w.passed && reply.Status != http.StatusPartialContent {
 		// What the client asked of its own copy was not passed on: it is answered here.
 		facts, _ := httpcache.Assess(w.asked(), httpcache.Response{
 			Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received,

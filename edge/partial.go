@@ -38,11 +38,7 @@ func (w *walk) recallPart() (answered bool) {
 		return false
 	}
 	w.part = "\n+range " + h.Get("Range")
-	text := w.fillKey
-	if text == "" {
-		text = w.key.Text
-	}
-	r := w.edge.store.Get(partKey(response.NewKey(text)))
+	r := w.edge.store.Get(partKey(response.NewKey(w.fillKey)))
 	if r == nil || r.Kind != response.Partial || !w.edge.table.Alive(r) || !w.satisfies(r) {
 		return false
 	}

@@ -5,8 +5,8 @@ import "freshet/internal/document"
 // Cache is a site's caching policy. What a response says itself counts, unless a
 // field here says otherwise.
 type Cache struct {
-	DefaultLifetime      document.Duration         `yaml:"default_lifetime" default:"0s" min:"0s" max:"365d" doc:"Freshness lifetime of a cacheable response that names none and has no Last-Modified. 0s: such a response is not stored."`
-	StatusLifetimes      map[int]document.Duration `yaml:"status_lifetimes,omitempty" min:"0s" max:"365d" doc:"Freshness lifetime by status, of a response that names none: {404: 10s}. 0s: not stored."`
+	DefaultLifetime      document.Duration         `yaml:"default_lifetime" default:"0s" min:"0s" max:"365d" doc:"Freshness lifetime of a cacheable response that names none and has no Last-Modified. 0s: it is validated before each use, and not stored if it cannot be."`
+	StatusLifetimes      map[int]document.Duration `yaml:"status_lifetimes,omitempty" min:"0s" max:"365d" doc:"Freshness lifetime by status, of a response that names none: {404: 10s}. 0s: it is not fresh for any time."`
 	Heuristic            Heuristic                 `yaml:"heuristic" doc:"Freshness from Last-Modified, of a response that names no lifetime (RFC 9111 section 4.2.2)."`
 	StaleWhileRevalidate document.Duration         `yaml:"stale_while_revalidate" default:"0s" min:"0s" max:"365d" doc:"How long past its lifetime a response that does not say so itself may be served while it is validated in the background."`
 	StaleIfError         document.Duration         `yaml:"stale_if_error" default:"1d" min:"0s" max:"365d" doc:"How long past its lifetime a response that does not say so itself may be served when no parent answers."`

@@ -31,19 +31,14 @@ func WeakMatch(a, b string) bool {
 // quotes of a tag does not separate; there are no escapes in them.
 func nextTag(s string) (tag, rest string) {
 	s = strings.TrimLeft(s, " \t,")
-	start := strings.TrimPrefix(s, "W/")
-	if strings.HasPrefix(start, `"`) {
+	end := 0
+	if start := strings.TrimPrefix(s, "W/"); strings.HasPrefix(start, `"`) {
 		if i := strings.IndexByte(start[1:], '"'); i >= 0 {
-			end := len(s) - len(start) + i + 2
-			after := strings.TrimLeft(s[end:], " \t")
-			if after == "" || after[0] == ',' {
-				return s[:end], after
-			}
+			end = len(s) - len(start) + i + 2
 		}
 	}
-	i := strings.IndexByte(s, ',')
-	if i < 0 {
-		i = len(s)
+	if i := strings.IndexByte(s[end:], ','); i >= 0 {
+		return trimSpace(s[:end+i]), s[end+i:]
 	}
-	return trimSpace(s[:i]), s[i:]
+	return trimSpace(s), ""
 }

@@ -46,26 +46,25 @@ func varySearchOf(dict *httpsfv.Dictionary) (n NoVarySearch) {
 			return NoVarySearch{}
 		}
 	}
-	params, hasParams := dict.Get("params")
+	list, hasParams := dict.Get("params")
 	except, hasExcept := dict.Get("except")
-	// Browsers know params as a Boolean too, alone or beside except: all of them.
-	all, isBool := boolOf(params)
+	// Until the end of 2025 the draft had params as a Boolean, true for all of them and
+	// alone beside except; browsers and sites have it still. Its meaning is plain.
+	all, isBool := boolOf(list)
+	if isBool {
+		n.Except, hasParams = all, !all && hasExcept
+	}
 	switch {
-	case isBool && !all:
-		hasParams = false
-	case isBool:
-		n.Except, hasParams = true, false
 	case hasParams && hasExcept:
 		return NoVarySearch{}
-	}
-	if hasExcept {
-		params, n.Except = except, true
+	case hasExcept:
+		list, n.Except = except, true
 	}
 	// The draft's algorithm wants one of the two; its examples, and what is deployed,
 	// have key-order alone.
 	if hasParams || hasExcept {
 		var ok bool
-		if n.Params, ok = keysOf(params); !ok {
+		if n.Params, ok = keysOf(list); !ok {
 			return NoVarySearch{}
 		}
 	}

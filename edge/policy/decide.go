@@ -7,7 +7,8 @@ import (
 	"freshet/internal/site"
 )
 
-// maxTarget bounds a target that a rule has made, in bytes.
+// maxTarget bounds a target, of a client and as rules have made it, in bytes. Policy:
+// twice what other servers take, and little enough to match against every rule.
 const maxTarget = 16 << 10
 
 // choice is what the rules say beside caching, while they are walked: the last one

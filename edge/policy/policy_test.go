@@ -179,6 +179,7 @@ func TestRefusals(t *testing.T) {
 		{"/", false, false}, {"/a%20b?x=//&y=%2F..", false, false}, {"/ü", false, false},
 		{"/a//b", false, true}, {"/%61/", false, true}, {"/x/..%2Fa/", false, true}, {"/x/../a/", false, true}, {`/x\a`, false, true},
 		{"/a b", true, true}, {"/a\x00", true, true}, {"/a\nb", true, true}, {"/a?b\x7f", true, true}, {"/a#b", true, true}, {"/a?b#c", true, true}, {"/a\tb", true, true},
+		{"/" + strings.Repeat("a", maxTarget-1), false, false}, {"/?" + strings.Repeat("a", maxTarget-1), true, true},
 	}
 	for _, tt := range tests {
 		for _, c := range []struct {
@@ -188,7 +189,7 @@ func TestRefusals(t *testing.T) {
 		}{{"plain", plain, tt.plain}, {"guarded", guarded, tt.guarded}, {"lifted", lifted, tt.plain}, {"headers alone", headers, tt.plain}} {
 			for _, tier := range []bool{false, true} {
 				if d := c.site.Decide(get(t, tt.target), tier); (d.Refuse != "") != c.want {
-					t.Errorf("%s, from a tier %v: %q is refused %q", c.name, tier, tt.target, d.Refuse)
+					t.Errorf("%s, from a tier %v: %q is refused %q", c.name, tier, tt.target[:min(len(tt.target), 40)], d.Refuse)
 				}
 			}
 		}

@@ -10,6 +10,9 @@ import (
 // 9112 §3.2.1, RFC 3986 §3) is always refused, since a parent may end the path there;
 // guarded adds the paths by which rules could be evaded.
 func refusal(target, path string, guarded bool) string {
+	if len(target) > maxTarget {
+		return "the request target is too long"
+	}
 	for i := 0; i < len(target); i++ {
 		if c := target[i]; c <= ' ' || c == 0x7f || c == '#' {
 			return "the request target has a character that must be encoded"

@@ -13,7 +13,7 @@ type Cache struct {
 	StoreSetCookie       bool                      `yaml:"store_set_cookie" doc:"Whether a response with Set-Cookie may be stored, and its cookies given to every client."`
 	PassCookies          bool                      `yaml:"pass_cookies" doc:"Whether the Cookie field of a request goes to the origin when its answer may be stored. Without it only the cookies of the key do. Safe only where the origin marks what depends on cookies (Vary, private). Requests that bypass the cache keep their cookies in any case."`
 	HonourRequest        bool                      `yaml:"honour_request" doc:"Whether a client may demand validation or freshness by its Cache-Control or Pragma; each such request costs the origin one."`
-	Targets              []string                  `yaml:"targets,omitempty" doc:"Fields that speak to this cache before Cache-Control does, first to last (RFC 9213); [CDN-Cache-Control] where nothing is said."`
+	Targets              []string                  `yaml:"targets" doc:"Fields that speak to this cache before Cache-Control does, first to last (RFC 9213); [CDN-Cache-Control] where nothing is said."`
 	PassTargets          bool                      `yaml:"pass_targets" doc:"Whether these fields are sent on to clients."`
 	Key                  Key                       `yaml:"key" doc:"What tells cached responses apart, and so may reach the origin."`
 }

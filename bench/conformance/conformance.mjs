@@ -28,7 +28,7 @@ passes that it does.
 
 // fewFailures is up to how many unexpected failures are run again, each alone: a
 // suite of sleeps can stumble on a busy machine; more than these are no stumble.
-const fewFailures = 12
+const fewFailures = 25
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const root = resolve(here, '../..')

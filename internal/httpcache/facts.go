@@ -13,6 +13,7 @@ type Facts struct {
 	// the client that it was fetched for gets them.
 	Withheld    []string
 	NoTransform bool // RFC 9111 §5.2.2.6: no other content coding may be made of it
+	Immutable   bool // RFC 8246: it does not change within its lifetime
 }
 
 // HasValidator reports whether the response can be validated (RFC 9110 §8.8).

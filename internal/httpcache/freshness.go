@@ -18,7 +18,7 @@ type Freshness struct {
 	// NoStale forbids every use of the stale response without validation, even one
 	// that the client allows (RFC 9111 §4.2.4).
 	NoStale bool
-	By      LifetimeSource
+	Source  LifetimeSource // where Lifetime comes from
 }
 
 // LifetimeSource is where a freshness lifetime comes from.
@@ -26,15 +26,15 @@ type LifetimeSource uint8
 
 // The sources, the first that is there being used (RFC 9111 §4.2.1).
 const (
-	ByNothing   LifetimeSource = iota // no lifetime: stale from the start
-	ByForce                           // Policy.ForceLifetime
-	ByNoCache                         // no-cache: always validated
-	BySMaxAge                         // s-maxage
-	ByMaxAge                          // max-age
-	ByExpires                         // Expires - Date
-	ByStatus                          // Policy.StatusLifetimes
-	ByHeuristic                       // Policy.Heuristic
-	ByDefault                         // Policy.DefaultLifetime
+	FromNothing   LifetimeSource = iota // no lifetime: stale from the start
+	FromSite                            // Policy.ForceLifetime
+	FromNoCache                         // no-cache: always validated
+	FromSMaxAge                         // s-maxage
+	FromMaxAge                          // max-age
+	FromExpires                         // Expires - Date
+	FromStatus                          // Policy.StatusLifetimes
+	FromHeuristic                       // Policy.Heuristic
+	FromDefault                         // Policy.DefaultLifetime
 )
 
 // String is the source as explanations show it.
@@ -43,7 +43,7 @@ func (s LifetimeSource) String() string {
 }
 
 // Explicit reports whether the response itself or the site fixes the lifetime.
-func (s LifetimeSource) Explicit() bool { return s >= ByForce && s <= ByStatus }
+func (s LifetimeSource) Explicit() bool { return s >= FromSite && s <= FromStatus }
 
 // Age is current_age (RFC 9111 §4.2.3) at now, never negative.
 func (f *Freshness) Age(now time.Time) time.Duration {
@@ -85,12 +85,12 @@ func (f *Freshness) At(now time.Time) State {
 // targeted field, which takes Expires out of the play (RFC 9213 §2.2).
 func newFreshness(r Response, d *ResponseDirectives, targeted bool, p *Policy) Freshness {
 	f := Freshness{Received: r.Received, InitialAge: initialAge(r.Header, r.Sent, r.Received)}
-	f.Lifetime, f.By = lifetime(r, d, targeted, p)
+	f.Lifetime, f.Source = lifetime(r, d, targeted, p)
 	f.Lifetime = clamp(f.Lifetime)
 	f.StaleWhileRevalidate = clamp(pick(d.StaleWhileRevalidate, p.StaleWhileRevalidate))
 	f.StaleIfError = clamp(pick(d.StaleIfError, p.StaleIfError))
 	switch {
-	case f.By == ByNoCache || d.MustRevalidate || d.ProxyRevalidate:
+	case f.Source == FromNoCache || d.MustRevalidate || d.ProxyRevalidate:
 		f.NoStale = true // §4.2.4
 	case d.SMaxAge != Absent:
 		// s-maxage has the semantics of proxy-revalidate (§5.2.2.10), unless the response
@@ -109,29 +109,29 @@ func lifetime(r Response, d *ResponseDirectives, targeted bool, p *Policy) (time
 	expires := !targeted && r.Header.Has("Expires")
 	switch {
 	case p.ForceLifetime != nil && r.Status < 400:
-		return *p.ForceLifetime, ByForce
+		return *p.ForceLifetime, FromSite
 	case d.NoCache:
-		return 0, ByNoCache
+		return 0, FromNoCache
 	case d.SMaxAge != Absent:
-		return d.SMaxAge, BySMaxAge
+		return d.SMaxAge, FromSMaxAge
 	case d.MaxAge != Absent:
-		return d.MaxAge, ByMaxAge
+		return d.MaxAge, FromMaxAge
 	case expires:
-		return expiresLifetime(r.Header, r.Received), ByExpires
+		return expiresLifetime(r.Header, r.Received), FromExpires
 	}
 	if t, ok := p.StatusLifetimes[r.Status]; ok {
-		return t, ByStatus
+		return t, FromStatus
 	}
 	if !HeuristicallyCacheable(r.Status) && !d.Public {
-		return 0, ByNothing
+		return 0, FromNothing
 	}
 	if t, ok := p.Heuristic.lifetime(r); ok {
-		return t, ByHeuristic
+		return t, FromHeuristic
 	}
 	if p.DefaultLifetime > 0 {
-		return p.DefaultLifetime, ByDefault
+		return p.DefaultLifetime, FromDefault
 	}
-	return 0, ByNothing
+	return 0, FromNothing
 }
 
 // lifetime is a fraction of the time since the last modification (§4.2.2).

@@ -21,48 +21,48 @@ func TestLifetime(t *testing.T) {
 		want   time.Duration
 		source LifetimeSource
 	}{
-		{"§4.2.1: s-maxage before max-age", 200, []string{"Cache-Control: max-age=5, s-maxage=60"}, Policy{}, seconds(60), BySMaxAge},
-		{"§4.2.1: s-maxage even when shorter", 200, []string{"Cache-Control: s-maxage=5, max-age=60"}, Policy{}, seconds(5), BySMaxAge},
-		{"§5.3: max-age makes Expires be ignored", 200, []string{"Cache-Control: max-age=5", "Expires: " + stamp(60)}, Policy{}, seconds(5), ByMaxAge},
-		{"§4.2.1: Expires minus Date", 200, []string{"Expires: " + stamp(60), "Date: " + stamp(-10)}, Policy{}, seconds(70), ByExpires},
-		{"§4.2.1: the time received where there is no Date", 200, []string{"Expires: " + stamp(60)}, Policy{}, seconds(60), ByExpires},
-		{"§5.3: '0' has passed", 200, []string{"Expires: 0"}, Policy{DefaultLifetime: hour}, 0, ByExpires},
-		{"§5.3: an empty one has passed", 200, []string{"Expires:"}, Policy{DefaultLifetime: hour}, 0, ByExpires},
-		{"§5.3: one in the past", 200, []string{"Expires: " + stamp(-60)}, Policy{DefaultLifetime: hour}, 0, ByExpires},
-		{"§4.2.1: of two Expires the first", 200, []string{"Expires: " + stamp(60), "Expires: " + stamp(-60)}, Policy{}, seconds(60), ByExpires},
-		{"§4.2.1: two in one line are invalid", 200, []string{"Expires: " + stamp(60) + ", " + stamp(90)}, Policy{}, 0, ByExpires},
-		{"Expires beyond every bound", 200, []string{"Expires: Fri, 31 Dec 9999 23:59:59 GMT"}, Policy{}, maxSpan, ByExpires},
-		{"§4.2.1: no-cache is more restrictive than max-age", 200, []string{"Cache-Control: max-age=60, no-cache"}, Policy{}, 0, ByNoCache},
-		{"§5.2.2.4: the qualified no-cache is not", 200, []string{`Cache-Control: max-age=60, no-cache="A"`}, Policy{}, seconds(60), ByMaxAge},
+		{"§4.2.1: s-maxage before max-age", 200, []string{"Cache-Control: max-age=5, s-maxage=60"}, Policy{}, seconds(60), FromSMaxAge},
+		{"§4.2.1: s-maxage even when shorter", 200, []string{"Cache-Control: s-maxage=5, max-age=60"}, Policy{}, seconds(5), FromSMaxAge},
+		{"§5.3: max-age makes Expires be ignored", 200, []string{"Cache-Control: max-age=5", "Expires: " + stamp(60)}, Policy{}, seconds(5), FromMaxAge},
+		{"§4.2.1: Expires minus Date", 200, []string{"Expires: " + stamp(60), "Date: " + stamp(-10)}, Policy{}, seconds(70), FromExpires},
+		{"§4.2.1: the time received where there is no Date", 200, []string{"Expires: " + stamp(60)}, Policy{}, seconds(60), FromExpires},
+		{"§5.3: '0' has passed", 200, []string{"Expires: 0"}, Policy{DefaultLifetime: hour}, 0, FromExpires},
+		{"§5.3: an empty one has passed", 200, []string{"Expires:"}, Policy{DefaultLifetime: hour}, 0, FromExpires},
+		{"§5.3: one in the past", 200, []string{"Expires: " + stamp(-60)}, Policy{DefaultLifetime: hour}, 0, FromExpires},
+		{"§4.2.1: of two Expires the first", 200, []string{"Expires: " + stamp(60), "Expires: " + stamp(-60)}, Policy{}, seconds(60), FromExpires},
+		{"§4.2.1: two in one line are invalid", 200, []string{"Expires: " + stamp(60) + ", " + stamp(90)}, Policy{}, 0, FromExpires},
+		{"Expires beyond every bound", 200, []string{"Expires: Fri, 31 Dec 9999 23:59:59 GMT"}, Policy{}, maxSpan, FromExpires},
+		{"§4.2.1: no-cache is more restrictive than max-age", 200, []string{"Cache-Control: max-age=60, no-cache"}, Policy{}, 0, FromNoCache},
+		{"§5.2.2.4: the qualified no-cache is not", 200, []string{`Cache-Control: max-age=60, no-cache="A"`}, Policy{}, seconds(60), FromMaxAge},
 
-		{"§4.2.2: a tenth of the time since the modification", 200, []string{"Last-Modified: " + stamp(-1000), "Date: " + stamp(0)}, Policy{Heuristic: tenth}, seconds(100), ByHeuristic},
-		{"§4.2.2: by Date, not by the own clock", 200, []string{"Last-Modified: " + stamp(-1000), "Date: " + stamp(-500)}, Policy{Heuristic: tenth}, seconds(50), ByHeuristic},
-		{"the heuristic's bound", 200, []string{"Last-Modified: " + stamp(-1000000)}, Policy{Heuristic: Heuristic{0.1, hour}}, hour, ByHeuristic},
-		{"modified in the future", 200, []string{"Last-Modified: " + stamp(1000)}, Policy{Heuristic: tenth}, 0, ByHeuristic},
-		{"§4.2.2: MUST NOT use heuristics when an explicit time is present", 200, []string{"Last-Modified: " + stamp(-1000), "Cache-Control: max-age=0"}, Policy{Heuristic: tenth}, 0, ByMaxAge},
-		{"§4.2.2: not for every status", 403, []string{"Last-Modified: " + stamp(-1000)}, Policy{Heuristic: tenth, DefaultLifetime: hour}, 0, ByNothing},
-		{"§4.2.2: unless it is marked public", 403, []string{"Last-Modified: " + stamp(-1000), "Cache-Control: public"}, Policy{Heuristic: tenth}, seconds(100), ByHeuristic},
-		{"heuristics are off", 200, []string{"Last-Modified: " + stamp(-1000)}, Policy{}, 0, ByNothing},
-		{"Last-Modified cannot be read", 200, []string{"Last-Modified: long ago"}, Policy{Heuristic: tenth, DefaultLifetime: hour}, hour, ByDefault},
-		{"the default", 404, nil, Policy{DefaultLifetime: hour}, hour, ByDefault},
+		{"§4.2.2: a tenth of the time since the modification", 200, []string{"Last-Modified: " + stamp(-1000), "Date: " + stamp(0)}, Policy{Heuristic: tenth}, seconds(100), FromHeuristic},
+		{"§4.2.2: by Date, not by the own clock", 200, []string{"Last-Modified: " + stamp(-1000), "Date: " + stamp(-500)}, Policy{Heuristic: tenth}, seconds(50), FromHeuristic},
+		{"the heuristic's bound", 200, []string{"Last-Modified: " + stamp(-1000000)}, Policy{Heuristic: Heuristic{0.1, hour}}, hour, FromHeuristic},
+		{"modified in the future", 200, []string{"Last-Modified: " + stamp(1000)}, Policy{Heuristic: tenth}, 0, FromHeuristic},
+		{"§4.2.2: MUST NOT use heuristics when an explicit time is present", 200, []string{"Last-Modified: " + stamp(-1000), "Cache-Control: max-age=0"}, Policy{Heuristic: tenth}, 0, FromMaxAge},
+		{"§4.2.2: not for every status", 403, []string{"Last-Modified: " + stamp(-1000)}, Policy{Heuristic: tenth, DefaultLifetime: hour}, 0, FromNothing},
+		{"§4.2.2: unless it is marked public", 403, []string{"Last-Modified: " + stamp(-1000), "Cache-Control: public"}, Policy{Heuristic: tenth}, seconds(100), FromHeuristic},
+		{"heuristics are off", 200, []string{"Last-Modified: " + stamp(-1000)}, Policy{}, 0, FromNothing},
+		{"Last-Modified cannot be read", 200, []string{"Last-Modified: long ago"}, Policy{Heuristic: tenth, DefaultLifetime: hour}, hour, FromDefault},
+		{"the default", 404, nil, Policy{DefaultLifetime: hour}, hour, FromDefault},
 
-		{"the status's own default", 404, []string{"Last-Modified: " + stamp(-1000)}, Policy{Heuristic: tenth, DefaultLifetime: hour, StatusLifetimes: map[int]time.Duration{404: seconds(7)}}, seconds(7), ByStatus},
-		{"also for a status that has no heuristics", 503, nil, Policy{StatusLifetimes: map[int]time.Duration{503: seconds(7)}}, seconds(7), ByStatus},
-		{"the response's own word goes before it", 404, []string{"Cache-Control: max-age=60"}, Policy{StatusLifetimes: map[int]time.Duration{404: seconds(7)}}, seconds(60), ByMaxAge},
-		{"forced", 200, []string{"Cache-Control: max-age=60, no-cache", "Expires: 0"}, Policy{ForceLifetime: &hour}, hour, ByForce},
-		{"forced to nothing", 200, []string{"Cache-Control: max-age=60"}, Policy{ForceLifetime: &zero}, 0, ByForce},
-		{"errors are not forced", 500, []string{"Cache-Control: max-age=60"}, Policy{ForceLifetime: &hour}, seconds(60), ByMaxAge},
+		{"the status's own default", 404, []string{"Last-Modified: " + stamp(-1000)}, Policy{Heuristic: tenth, DefaultLifetime: hour, StatusLifetimes: map[int]time.Duration{404: seconds(7)}}, seconds(7), FromStatus},
+		{"also for a status that has no heuristics", 503, nil, Policy{StatusLifetimes: map[int]time.Duration{503: seconds(7)}}, seconds(7), FromStatus},
+		{"the response's own word goes before it", 404, []string{"Cache-Control: max-age=60"}, Policy{StatusLifetimes: map[int]time.Duration{404: seconds(7)}}, seconds(60), FromMaxAge},
+		{"forced", 200, []string{"Cache-Control: max-age=60, no-cache", "Expires: 0"}, Policy{ForceLifetime: &hour}, hour, FromSite},
+		{"forced to nothing", 200, []string{"Cache-Control: max-age=60"}, Policy{ForceLifetime: &zero}, 0, FromSite},
+		{"errors are not forced", 500, []string{"Cache-Control: max-age=60"}, Policy{ForceLifetime: &hour}, seconds(60), FromMaxAge},
 
-		{"RFC 9213 §2.2: a targeted field replaces Cache-Control and Expires", 200, []string{"CDN-Cache-Control: max-age=60", "Cache-Control: no-store, s-maxage=5", "Expires: 0"}, Policy{Targets: DefaultTargets}, seconds(60), ByMaxAge},
-		{"RFC 9213 §2.2: even when it says nothing of a lifetime", 200, []string{"CDN-Cache-Control: none", "Cache-Control: max-age=5", "Expires: " + stamp(60)}, Policy{Targets: DefaultTargets, DefaultLifetime: hour}, hour, ByDefault},
-		{"RFC 9213 §2.1: an invalid one is ignored", 200, []string{"CDN-Cache-Control: max-age=&", "Cache-Control: max-age=5"}, Policy{Targets: DefaultTargets}, seconds(5), ByMaxAge},
-		{"negative overrides do no harm", 200, nil, Policy{DefaultLifetime: -hour}, 0, ByNothing},
-		{"overrides beyond every bound", 200, nil, Policy{DefaultLifetime: math.MaxInt64}, maxSpan, ByDefault},
+		{"RFC 9213 §2.2: a targeted field replaces Cache-Control and Expires", 200, []string{"CDN-Cache-Control: max-age=60", "Cache-Control: no-store, s-maxage=5", "Expires: 0"}, Policy{Targets: DefaultTargets}, seconds(60), FromMaxAge},
+		{"RFC 9213 §2.2: even when it says nothing of a lifetime", 200, []string{"CDN-Cache-Control: none", "Cache-Control: max-age=5", "Expires: " + stamp(60)}, Policy{Targets: DefaultTargets, DefaultLifetime: hour}, hour, FromDefault},
+		{"RFC 9213 §2.1: an invalid one is ignored", 200, []string{"CDN-Cache-Control: max-age=&", "Cache-Control: max-age=5"}, Policy{Targets: DefaultTargets}, seconds(5), FromMaxAge},
+		{"negative overrides do no harm", 200, nil, Policy{DefaultLifetime: -hour}, 0, FromNothing},
+		{"overrides beyond every bound", 200, nil, Policy{DefaultLifetime: math.MaxInt64}, maxSpan, FromDefault},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, _ := Assess(get(t), answer(t, tc.status, tc.lines...), &tc.policy)
-			if f.Lifetime != tc.want || f.By != tc.source {
-				t.Errorf("lifetime %v by %v, want %v by %v", f.Lifetime, f.By, tc.want, tc.source)
+			if f.Lifetime != tc.want || f.Source != tc.source {
+				t.Errorf("lifetime %v from %v, want %v from %v", f.Lifetime, f.Source, tc.want, tc.source)
 			}
 		})
 	}

@@ -53,7 +53,12 @@ func Reuse(q Request, f *Facts, now time.Time, p *Policy) Decision {
 
 func reuse(d *RequestDirectives, f *Facts, now time.Time) Decision {
 	state, ttl := f.At(now), f.TTL(now)
-	demand := d.demand(f.Lifetime-ttl, ttl, state)
+	demand := ""
+	if !f.Immutable || state != Fresh || d.NoCache {
+		// RFC 8246 §2.1: what is fresh and immutable is not validated, a reload or not,
+		// unless the client says no-cache.
+		demand = d.demand(f.Lifetime-ttl, ttl, state)
+	}
 	switch {
 	case demand != "":
 	case state == Fresh:

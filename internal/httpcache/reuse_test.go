@@ -42,6 +42,9 @@ func TestReuse(t *testing.T) {
 		{"RFC 5861 §4: stale-if-error of the request", "stale-if-error=5", plain, 12, Decision{ValidateElseStale, "stale", ""}},
 		{"stale-if-error of the request, past it", "stale-if-error=5", plain, 15, Decision{Validate, "stale", ""}},
 		{"stale-if-error of the request against must-revalidate", "stale-if-error=5", strict, 12, Decision{Validate, "stale", ""}},
+		{"RFC 8246 §2.1: a reload of what is immutable", "max-age=0", "max-age=10, immutable", 5, Decision{Use, "", ""}},
+		{"RFC 8246 §2.1: 'unless there is a signal from the client … (e.g., a no-cache'", "no-cache", "max-age=10, immutable", 5, Decision{Validate, "request", "no-cache"}},
+		{"RFC 8246 §2: 'only applies during the freshness lifetime'", "max-age=0", "max-age=10, immutable", 15, Decision{Validate, "stale", "max-age"}},
 		{"§5.2.1.5: no-store does not concern what is stored already", "no-store", plain, 1, Decision{Use, "", ""}},
 
 		{"§5.2.1.7: only-if-cached and a hit", "only-if-cached", plain, 1, Decision{Use, "", ""}},

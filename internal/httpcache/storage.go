@@ -58,8 +58,10 @@ func neverStored(status int) bool {
 // for not storing is.
 func Assess(q Request, r Response, p *Policy) (Facts, NoStore) {
 	d, targeted := p.Directives(r.Header)
-	f := Facts{Freshness: newFreshness(r, &d, targeted, p), Withheld: d.Withheld, NoTransform: d.NoTransform}
-	f.Date = r.Received
+	f := Facts{
+		Freshness: newFreshness(r, &d, targeted, p), Date: r.Received,
+		Withheld: d.Withheld, NoTransform: d.NoTransform, Immutable: d.Immutable,
+	}
 	if t, ok := date(r.Header, "Date", r.Received); ok {
 		f.Date = t
 	}
@@ -95,7 +97,7 @@ func mayStore(q Request, r Response, d *ResponseDirectives, f *Facts, p *Policy)
 		return ByCookie
 	case VaryAll(r.Header):
 		return ByVary
-	case !f.By.Explicit() && !d.Public && !HeuristicallyCacheable(r.Status):
+	case !f.Source.Explicit() && !d.Public && !HeuristicallyCacheable(r.Status):
 		return ByStatusCode
 	case !f.HasValidator() && !f.everUsable(d):
 		return ByLifetime
@@ -110,7 +112,7 @@ func mayStore(q Request, r Response, d *ResponseDirectives, f *Facts, p *Policy)
 // that says nothing about its life.
 func (f *Facts) everUsable(d *ResponseDirectives) bool {
 	windows := f.StaleWhileRevalidate > 0 || f.StaleIfError > 0
-	if f.By == ByNothing {
+	if f.Source == FromNothing {
 		windows = d.StaleWhileRevalidate > 0 || d.StaleIfError > 0
 	}
 	return f.Lifetime > f.InitialAge || windows

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"freshet/edge/exchange"
@@ -239,14 +240,15 @@ func (w *walk) demand(attempt int) hop.Fence {
 func (w *walk) fetch(attempt int) (answered bool) {
 	e := w.edge
 	fence := w.demand(attempt)
+	together := w.fillsTogether() // before spec: what is touched from here on is found by trueEnough
 	spec, quiet := e.spec(w, w.req.Method, fence)
 	var f *upstream.Fill
 	leader := true
-	if w.alone || w.req.Method == "HEAD" {
+	if w.alone || w.req.Method == "HEAD" || attempt == maxAttempts {
 		f = e.fills.Alone(w.ctx, fence, spec)
 	} else {
 		var err error
-		if f, leader, err = e.fills.Join(w.ctx, w.fillKey+w.part, fence, spec); err != nil {
+		if f, leader, err = e.fills.Join(w.ctx, together, fence, spec); err != nil {
 			w.fail(err)
 			return true
 		}
@@ -289,6 +291,16 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	defer body.Close()
 	w.deliver(reply, r, leader, body)
 	return true
+}
+
+// fillsTogether is what requests have in common that may share a fill: the key, the
+// part that is wanted, and the last unsafe request that made them untrue.
+func (w *walk) fillsTogether() string {
+	key := w.fillKey + w.part
+	if n := w.edge.table.Touched(w.scopes); n > 0 {
+		key += "\n+touched " + strconv.FormatUint(n, 10)
+	}
+	return key
 }
 
 // shareable reports whether those who waited for a response may have it: it has to be

@@ -35,6 +35,22 @@ func (t *Table) Touch(scope response.ScopeHash) {
 // Touches is the count that a response has to bear which is asked for now.
 func (t *Table) Touches() uint64 { return t.touches.count.Load() }
 
+// Touched is the count as of the last unsafe request that made one of these scopes
+// untrue; zero if none is known.
+func (t *Table) Touched(scopes []response.ScopeHash) uint64 {
+	s := &t.touches
+	if s.count.Load() == 0 {
+		return 0
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	last := s.mu.floor
+	for _, scope := range scopes {
+		last = max(last, s.mu.at[scope])
+	}
+	return last
+}
+
 // since reports whether r was touched after it was asked for. It remembers in r up
 // to where it was not, so that a hit costs one comparison.
 func (s *touches) since(r *response.Response) bool {

@@ -25,46 +25,57 @@ func (w *walk) rangeToAsk() string {
 	return w.req.Header.Get("Range")
 }
 
-// recallPart decides whether the request is one for a part, where nothing whole is
-// stored, and answers if the part is there. A range from the first byte to the last
-// is the whole; several ranges, and those under a condition, are taken from it too.
+// recallPart answers a request for a part, where nothing whole is stored, if the part
+// is there.
 func (w *walk) recallPart() (answered bool) {
+	r, c := w.lookPart()
+	if r == nil {
+		return false
+	}
+	w.edge.metrics.requests.hit.Inc()
+	c.extra = w.extra("", r.Age(w.edge.now()), r.Truth())
+	w.answer(c)
+	return true
+}
+
+// lookPart decides whether the request is one for a part, and finds the part if it
+// is there: what it is of, and what to answer. A range from the first byte to the
+// last is the whole; several ranges, and those under a condition, are taken from it
+// too.
+func (w *walk) lookPart() (of *response.Response, c content) {
 	h := w.req.Header
 	if w.base != nil || w.req.Method != "GET" || !h.Has("Range") || h.Has("If-Range") {
-		return false
+		return nil, c
 	}
 	set, ok := httpcache.ParseRange(h.Joined("Range"))
 	if !ok || len(set) != 1 || set[0] == (httpcache.RangeSpec{First: 0, Last: -1}) {
-		return false
+		return nil, c
 	}
 	w.part = "\n+range " + h.Get("Range")
 	r := w.edge.store.Get(partKey(response.NewKey(w.fillKey)))
 	if r == nil || r.Kind != response.Partial || !w.edge.table.Alive(r) || !w.satisfies(r) {
-		return false
+		return nil, c
 	}
 	if httpcache.Reuse(w.asked(), &r.Facts, w.req.Received, &w.rules.Policy).Verdict != httpcache.Use {
-		return false
+		return nil, c
 	}
 	selection, spans := httpcache.SelectRange(w.asked(), 200, &r.Facts, r.Complete)
 	if selection != httpcache.Partial && selection != httpcache.Unsatisfied {
-		return false
+		return nil, c
 	}
-	c := content{status: 200, header: r.Header, facts: &r.Facts, size: r.Complete}
+	c = content{status: 200, header: r.Header, facts: &r.Facts, size: r.Complete}
 	if selection == httpcache.Partial {
 		i := slices.IndexFunc(r.Pieces, func(p response.Piece) bool {
 			return p.Start <= spans[0].Start && spans[0].End <= p.Start+int64(len(p.Data))
 		})
 		if i < 0 {
 			w.status.fwd = "partial"
-			return false
+			return nil, c
 		}
 		c.bytes, c.from = r.Pieces[i].Data, r.Pieces[i].Start
 	}
 	w.status = cacheStatus{node: w.edge.pseudonym, hit: true, ttl: r.TTL(w.req.Received)}
-	w.edge.metrics.requests.hit.Inc()
-	c.extra = w.extra("", r.Age(w.edge.now()), r.Truth())
-	w.answer(c)
-	return true
+	return r, c
 }
 
 // admitPart makes r what is to be stored of a 206, if it is what was asked for and

@@ -115,6 +115,16 @@ func TestStates(t *testing.T) {
 	}
 }
 
+func TestSourcesHaveNames(t *testing.T) {
+	seen := map[string]bool{}
+	for s := FromNothing; s <= FromDefault; s++ {
+		if seen[s.String()] || s.String() == "" {
+			t.Errorf("source %d is %q", s, s)
+		}
+		seen[s.String()] = true
+	}
+}
+
 func TestExpiredAt(t *testing.T) {
 	f := *factsOf(t, "Cache-Control: max-age=100, stale-while-revalidate=10", "Age: 5")
 	g := f.ExpiredAt(after(20))

@@ -106,6 +106,18 @@ func TestHeuristicallyCacheable(t *testing.T) {
 	}
 }
 
+// §5.2.2.3: which statuses this cache understands.
+func TestMustUnderstandByStatus(t *testing.T) {
+	for status, want := range map[int]NoStore{
+		200: Stored, 203: Stored, 206: ByPartial, 299: ByStatusCode, 302: Stored, 304: ByStatusCode, 306: ByStatusCode, 308: Stored,
+		404: Stored, 418: ByStatusCode, 422: Stored, 428: ByStatusCode, 451: Stored, 499: ByStatusCode, 503: Stored, 511: ByStatusCode, 599: ByStatusCode,
+	} {
+		if _, why := Assess(get(t), answer(t, status, "Cache-Control: max-age=9, must-understand, no-store"), &Policy{}); why != want {
+			t.Errorf("%d: %q, want %q", status, why, want)
+		}
+	}
+}
+
 func TestFacts(t *testing.T) {
 	f, _ := Assess(get(t), Response{200, fields(t, `ETag: W/"a b"`, `ETag: "2"`, "Date: "+stamp(-5), "Last-Modified: "+stamp(-65),
 		`Cache-Control: max-age=9, no-transform, private="X-A"`), start, after(1)}, &Policy{})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"freshet/distributor/client"
 	"freshet/internal/cluster"
+	"freshet/internal/command"
 	"freshet/internal/site"
 )
 
@@ -81,31 +83,67 @@ func (d *Distributor) applySite(ctx context.Context, in *applyInput) (*siteOutpu
 	if err != nil {
 		return nil, answer(err)
 	}
-	stored, err := d.store(ctx, doc, in, expect)
+	stored, before, err := d.store(ctx, doc, in, expect)
 	if err != nil {
 		return nil, answer(err)
 	}
 	d.log.Info("site stored", "site", doc.Site, "version", stored.Version, "by", in.By)
 	d.catchUp(ctx, doc.Site, doc)
+	if before != nil && rekeyed(before, doc) {
+		if err := d.purgeSite(doc.Site, in.By); err != nil {
+			return nil, answer(err)
+		}
+	}
 	out := newSiteOutput(stored)
 	describe(&out.Body, doc)
 	return out, nil
 }
 
+// rekeyed reports whether what is stored under one version of a site may be wrong
+// under another: what makes up the key of a response, or what the origin is asked
+// for it, has changed.
+func rekeyed(before, after *site.Document) bool {
+	part := func(d *site.Document) any {
+		return []any{d.Hosts, d.Origin, d.Cache.Key, d.Cache.PassCookies, d.AmbiguousPaths, d.Rules}
+	}
+	return !reflect.DeepEqual(part(before), part(after))
+}
+
+// purgeSite appends the purge of all of a site whose document has changed so that
+// what is stored may no longer be what it would get.
+func (d *Distributor) purgeSite(name, by string) error {
+	w := d.writer.Load()
+	if w == nil {
+		return fmt.Errorf("the document of site %s is stored, but its purge is not given, as another distributor leads now: run 'freshet purge --site %s'", name, name)
+	}
+	_, err := w.append(command.Command{
+		Version: command.Version, ID: command.NewID(), Kind: command.Purge, At: time.Now().UTC(), By: by,
+		Scopes: []command.Scope{{Kind: command.ScopeSite, Site: name}},
+	})
+	if err != nil {
+		return fmt.Errorf("the document of site %s is stored, but its purge is not in the log; run 'freshet purge --site %s': %w", name, name, err)
+	}
+	d.metrics.commands.WithLabelValues(string(command.Purge)).Inc()
+	return nil
+}
+
 // store makes a document that is valid in itself the newest version of its site, if
-// it goes together with all others.
-func (d *Distributor) store(ctx context.Context, doc *site.Document, in *applyInput, expect int) (cluster.Document, error) {
+// it goes together with all others. before is what it takes the place of, nil if
+// there was none.
+func (d *Distributor) store(ctx context.Context, doc *site.Document, in *applyInput, expect int) (stored cluster.Document, before *site.Document, err error) {
 	d.siteTurn.Lock()
 	defer d.siteTurn.Unlock()
 	all, err := d.docs.All(ctx, 0)
 	if err != nil {
-		return cluster.Document{}, err
+		return cluster.Document{}, nil, err
 	}
-	if err := conflicts(doc, d.parsed(all)); err != nil {
-		return cluster.Document{}, err
+	sites := d.parsed(all)
+	if err := conflicts(doc, sites); err != nil {
+		return cluster.Document{}, nil, err
 	}
 	// The body's memory goes back to a pool after this request.
-	return d.docs.Put(ctx, doc.Site, bytes.Clone(in.RawBody), in.By, in.Message, expect)
+	stored, err = d.docs.Put(ctx, doc.Site, bytes.Clone(in.RawBody), in.By, in.Message, expect)
+	return stored, sites.ByName(doc.Site), err
 }
 
 // parsed is the snapshot of the stored documents, without those that do not parse:
@@ -170,6 +208,9 @@ func (d *Distributor) deleteSite(ctx context.Context, in *deleteInput) (*struct{
 	}
 	d.log.Info("site deleted", "site", in.Name, "by", in.By)
 	d.catchUp(ctx, in.Name, nil)
+	if err := d.purgeSite(in.Name, in.By); err != nil {
+		return nil, answer(err)
+	}
 	return nil, nil
 }
 

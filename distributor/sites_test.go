@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"freshet/distributor/client"
+	"freshet/internal/command"
 )
 
 func TestSites(t *testing.T) {
@@ -49,6 +50,40 @@ func TestSites(t *testing.T) {
 	wantError(t, err, 404, "no sites yet")
 	if history, err := c.SiteHistory(t.Context(), "demo"); err != nil || len(history) != 2 {
 		t.Errorf("history of a deleted site: %+v, %v", history, err)
+	}
+}
+
+// What a site's cache holds under one document may be wrong under the next: a change
+// of what responses depend on, and a deletion, purge the site; other changes do not.
+func TestAChangeOfTheKeyPurgesTheSite(t *testing.T) {
+	w := newWorld(t)
+	d := w.start("d1")
+	for _, step := range []struct {
+		text   string
+		purges int
+	}{
+		{demoSite, 0},
+		{demoSite + "cache: {stale_if_error: 2d}\n", 0},
+		{demoSite + "cache: {key: {query: {mode: none}}}\n", 1},
+		{demoSite + "rules: [{match: {path: {prefix: /x}}, bypass: true}]\n", 2},
+		{demoSite, 3},
+	} {
+		d.apply(t, step.text)
+		records := w.records(t)
+		if len(records) != step.purges {
+			t.Fatalf("%d purges after\n%s, want %d", len(records), step.text, step.purges)
+		}
+		for _, c := range records {
+			if len(c.Scopes) != 1 || c.Scopes[0].Kind != command.ScopeSite || c.Scopes[0].Site != "demo" {
+				t.Fatalf("scopes %+v", c.Scopes)
+			}
+		}
+	}
+	if err := d.client.DeleteSite(t.Context(), "demo", client.AnyVersion); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.records(t)); n != 4 {
+		t.Errorf("%d purges after the deletion, want 4", n)
 	}
 }
 

@@ -475,6 +475,21 @@ func TestWhatTheKeyDoesNotCoverIsNotPassedOn(t *testing.T) {
 	}
 }
 
+// A field that Connection names goes no further than this hop, so it must not choose
+// a variant that others get: the origin has never seen it.
+func TestWhatConnectionNamesShapesNothing(t *testing.T) {
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "Accept-Language")
+		fmt.Fprintf(w, "in %q", r.Header.Get("Accept-Language"))
+	})
+	url, _ := startLone(t, o.URL)
+	get(t, url+"/a", "Accept-Language: de", "Connection: Accept-Language")
+	if a := get(t, url+"/a", "Accept-Language: de"); a.body != `in "de"` {
+		t.Errorf("got the answer %s to a request that lost its language", a.body)
+	}
+}
+
 func TestLoopsAndStrangeRequestsAreRefused(t *testing.T) {
 	o := startOrigin(t, cached("max-age=60", "x"))
 	url, _ := startLone(t, o.URL)

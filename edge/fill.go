@@ -114,7 +114,7 @@ func (f *fill) assess(r *response.Response, arrived httpcache.Response) httpcach
 	}
 	httpcache.WithholdFrom(h, facts.Withheld)
 	r.Header = h
-	if r.Vary = httpcache.VaryNames(h); len(r.Vary) > 0 {
+	if r.Vary = f.rules.Varying(httpcache.VaryNames(h)); len(r.Vary) > 0 {
 		r.Key = variantKey(f.key, f.req.Header, r.Vary)
 	}
 	return why

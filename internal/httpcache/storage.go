@@ -33,14 +33,12 @@ func HeuristicallyCacheable(status int) bool {
 // (RFC 9111 §3, §5.2.2.3): a final one of the registry, without rules of its own.
 func understood(status int) bool {
 	switch {
-	case status >= 200 && status <= 205, status >= 300 && status <= 303, status == 307, status == 308:
+	case status >= 200 && status <= 206, status >= 300 && status <= 303, status == 307, status == 308:
 		return true
-	case status >= 400 && status <= 417, status >= 421 && status <= 426 && status != 418, status == 451:
-		return true
-	case status >= 500 && status <= 508, status == 206:
+	case status >= 400 && status <= 417, status >= 421 && status <= 426, status == 451:
 		return true
 	}
-	return false
+	return status >= 500 && status <= 508
 }
 
 // neverStored: informational ones are no answers, 304 belongs to another response,

@@ -77,6 +77,9 @@ func New(env node.Env) (*Edge, error) {
 	e.sites.Store(&sites{snapshot: site.NewSnapshot(0, nil)})
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
+	if env.Admin != nil {
+		env.Admin.Handle("GET /explain", http.HandlerFunc(e.explainPage))
+	}
 	return e, nil
 }
 

@@ -14,11 +14,12 @@ const maxSpan = MaxDelta * time.Second
 func clamp(d time.Duration) time.Duration { return min(max(d, 0), maxSpan) }
 
 // initialAge is corrected_initial_age of RFC 9111 §4.2.3, in its conservative form:
-// a Date that has passed counts, even without an Age.
+// a Date that has passed counts, even without an Age. Date has whole seconds, and so
+// has the moment that it is held against: else every lifetime would lose up to one.
 func initialAge(h *header.Block, sent, received time.Time) time.Duration {
 	var apparent time.Duration
 	if d, ok := date(h, "Date", received); ok {
-		apparent = clamp(received.Sub(d))
+		apparent = clamp(received.Truncate(time.Second).Sub(d))
 	}
 	return max(apparent, clamp(ageValue(h)+clamp(received.Sub(sent))))
 }

@@ -190,7 +190,7 @@ func TestTargetReachesTheOriginAsSent(t *testing.T) {
 	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) { targets <- r.RequestURI })
 	url, _ := startLone(t, o.URL)
 	addr := strings.TrimPrefix(url, "http://")
-	for _, target := range []string{"/", "/a%2Fb", "/a/../b", "/?", "/a?", "/%7E?x=%20&y", "/a;b=c", "/ü"} {
+	for _, target := range []string{"/", "/a%2Fb", "/a/../b", "/?", "/a?", "/%7E?x=%20&y", "/a;b=c", "/ü", "//a", "//a/b?c", "//", "///%2F"} {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -137,13 +138,7 @@ func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", parent, err)
 	}
-	// Opaque sends the target exactly as it is, whatever net/url would make of it. A
-	// path that begins with two slashes has to go in absolute form.
-	path, query, hasQuery := strings.Cut(req.Target, "?")
-	hr.URL.Opaque, hr.URL.RawQuery, hr.URL.ForceQuery = path, query, hasQuery && query == ""
-	if strings.HasPrefix(path, "//") {
-		hr.URL.Opaque = "//" + hr.URL.Host + path
-	}
+	setTarget(hr.URL, req.Target, req.Host)
 	hr.Host = req.Host
 	if req.Body != nil {
 		hr.ContentLength = req.Length
@@ -155,6 +150,24 @@ func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http
 		hr.Header["User-Agent"] = nil // net/http would add its own
 	}
 	return hr, nil
+}
+
+// setTarget makes u send a target exactly as it is, whatever net/url would make of it.
+// Opaque does, but for a path that begins with two slashes, which goes as a path if
+// net/url leaves it alone, and else in absolute form (RFC 9112 §3.2.2), whose host
+// counts before the Host field.
+func setTarget(u *url.URL, target, host string) {
+	path, query, hasQuery := strings.Cut(target, "?")
+	u.Opaque, u.RawQuery, u.ForceQuery = path, query, hasQuery && query == ""
+	if !strings.HasPrefix(path, "//") {
+		return
+	}
+	plain, err := url.PathUnescape(path)
+	if u.Path, u.RawPath = plain, path; err == nil && u.EscapedPath() == path {
+		u.Opaque = ""
+		return
+	}
+	u.Opaque = "//" + host + path
 }
 
 // withInform passes interim answers on. 100 is this hop's own, and 101 is final.

@@ -32,14 +32,25 @@ type Full struct {
 func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req, status, why := f.request(r)
 	if status != 0 {
+		if doubtful(r) {
+			w.Header().Set("Connection", "close")
+		}
 		http.Error(w, strconv.Itoa(status)+" "+http.StatusText(status)+": "+why, status)
 		return
 	}
-	to := &responder{w: w, head: r.Method == http.MethodHead}
+	to := &responder{w: w, head: r.Method == http.MethodHead, last: doubtful(r)}
 	f.Handler.Serve(r.Context(), req, to)
 	if to.broken {
 		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
 	}
+}
+
+// doubtful reports whether a request may be framed so that somebody before us saw its
+// end elsewhere, and must be the last on its connection (RFC 9112 §6.1): net/http does
+// not tell whether a chunked one had a Content-Length too, nor whether one of HTTP/1.0
+// was chunked, which it ignores.
+func doubtful(r *http.Request) bool {
+	return r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
 }
 
 func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why string) {
@@ -111,6 +122,7 @@ func splitHost(hostport string) (host, port string, ok bool) {
 type responder struct {
 	w      http.ResponseWriter
 	head   bool
+	last   bool // of the connection
 	broken bool
 }
 
@@ -135,6 +147,9 @@ func (to *responder) Respond(a *exchange.Answer) error {
 			name = http.CanonicalHeaderKey(name)
 			out[name] = append(out[name], value)
 		}
+	}
+	if to.last {
+		out["Connection"] = []string{"close"}
 	}
 	if out["Content-Type"] == nil {
 		out["Content-Type"] = nil // net/http would guess one

@@ -26,6 +26,7 @@ type fill struct {
 	scopes []response.ScopeHash
 	ranged string // Range to ask for; "" for the whole
 	part   httpcache.Part
+	spare  bool // base stays as it is: the request forbids to store what updates it
 
 	// Of the moment before the request leaves: what became untrue since then.
 	generation uint32
@@ -140,7 +141,8 @@ func (f *fill) freshen(update httpcache.Response, match httpcache.Matching, r *r
 		kept.Transient = false
 		r = kept
 	}
-	r.Transient = f.assess(r, update) != httpcache.Stored
+	why := f.assess(r, update)
+	r.Transient, f.spare = why != httpcache.Stored, f.ofRequest(why)
 	if r.Header == nil {
 		return nil
 	}
@@ -167,11 +169,17 @@ func (f *fill) freshenByHead(update httpcache.Response, length int64, r *respons
 	}
 }
 
+// ofRequest reports whether an answer that is not stored might be if another request
+// had led to it.
+func (f *fill) ofRequest(why httpcache.NoStore) bool {
+	return why == httpcache.ByAuth || !f.rules.Policy.IgnoreRequestDirectives && httpcache.ParseRequest(f.req.Header).NoStore
+}
+
 // remember notes that answers to a key are not to be stored, so that those who ask
 // for it do not wait for one another. What lies in the request alone, and errors, are
 // no property of the key.
 func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
-	if f.req.Method != http.MethodGet || r.Status >= 500 || why == httpcache.ByAuth || httpcache.ParseRequest(f.req.Header).NoStore {
+	if f.req.Method != http.MethodGet || r.Status >= 500 || f.ofRequest(why) {
 		return
 	}
 	f.edge.store.Put(&response.Response{
@@ -189,7 +197,7 @@ func (f *fill) keep(r *response.Response) {
 	case r.Kind == response.Partial:
 		f.keepPart(r)
 		return
-	case r.Transient && f.base != nil && r.Status < 500:
+	case r.Transient && f.base != nil && r.Status < 500 && !f.spare:
 		e.store.Delete(f.base.Key)
 		return
 	case r.Transient || r.Log != e.table.Clock().Log:

@@ -55,7 +55,12 @@ type Agent struct {
 func NewAgent(t testing.TB) *Agent {
 	t.Helper()
 	a := &Agent{t: t, binary: findConsul(t), dir: t.TempDir()}
-	t.Cleanup(a.Kill)
+	t.Cleanup(func() {
+		a.Kill()
+		if t.Failed() {
+			t.Logf("the consul agent wrote at its end:\n%s", a.logTail())
+		}
+	})
 	var err error
 	for range startTries {
 		if err = a.ports(); err != nil {

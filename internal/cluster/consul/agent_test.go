@@ -164,6 +164,7 @@ func TestOneAgent(t *testing.T) {
 		"deregistered by hand":                   deregisteredByHand,
 		"maintenance mode":                       maintenance,
 		"foreign services":                       foreignServices,
+		"a catalog that is behind":               catalogBehind,
 		"a changed reason is seen":               changedReason,
 		"nothing is left behind":                 nothingLeft,
 	}
@@ -252,6 +253,37 @@ func changedReason(t *testing.T, _ *clustertest.Agent, c *consul.Cluster) {
 	<-reasons
 	reasons <- "disk: full"
 	awaitNode(t, c, "e1 has another reason", "e1", func(n cluster.Node) bool { return !n.Ready && n.Reason == "disk: full" })
+}
+
+// catalogBehind: the catalog has an older state than the agent, which believes that
+// both agree and would look again after a minute at the earliest.
+func catalogBehind(t *testing.T, agent *clustertest.Agent, c *consul.Cluster) {
+	const id = "a-catalog-that-is-behind:e1"
+	start(t, func(ctx context.Context) error { return c.Announce(ctx, node("e1"), healthy) })
+	for range 2 {
+		awaitNode(t, c, "e1 is ready", "e1", ready)
+		checks, _, err := agent.Client().Health().Checks("a-catalog-that-is-behind", nil)
+		if err != nil || len(checks) != 1 {
+			t.Fatalf("checks %+v, %v", checks, err)
+		}
+		// The api package's own call has fields that an older Consul refuses.
+		_, err = agent.Client().Raw().Write("/v1/catalog/register", map[string]any{
+			"Node": checks[0].Node, "SkipNodeUpdate": true,
+			"Check": map[string]string{
+				"Node": checks[0].Node, "CheckID": id, "Name": checks[0].Name, "Status": api.HealthCritical,
+				"Output": "replaying", "ServiceID": id, "ServiceName": checks[0].ServiceName,
+			},
+		}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitNode(t, c, "e1 is ready in spite of it", "e1", ready)
+
+	if _, err := agent.Client().Catalog().Deregister(&api.CatalogDeregistration{Node: "freshet-test", ServiceID: id}, nil); err != nil {
+		t.Fatal(err)
+	}
+	awaitNode(t, c, "e1 is back", "e1", ready)
 }
 
 func nothingLeft(t *testing.T, agent *clustertest.Agent, c *consul.Cluster) {

@@ -26,7 +26,11 @@ func (c *Cluster) Announce(ctx context.Context, node cluster.Node, health func()
 	ticker := time.NewTicker(beatInterval)
 	defer ticker.Stop()
 	for {
-		a.note(ctx, a.beat(ctx, health()))
+		err := a.beat(ctx, health())
+		a.note(ctx, err)
+		if err == nil {
+			a.confirm(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -48,6 +52,9 @@ type announcement struct {
 	status     string
 	reason     string
 	reasonAt   time.Time
+
+	machine string    // Consul's name of the agent's machine, "" until it is known
+	looked  time.Time // when the catalog was last held against what the agent was told
 }
 
 // beat gives one sign of life, and registers the node where the agent does not know
@@ -104,10 +111,10 @@ func (a *announcement) note(ctx context.Context, err error) {
 	case ctx.Err() != nil || a.cluster.life.Err() != nil:
 	case err != nil && !a.troubled:
 		a.troubled = true
-		log.WarnContext(ctx, "consul does not take the node's health", "node", a.node.Name, "err", err)
+		log.WarnContext(ctx, "consul does not take the node's health", "err", err)
 	case err == nil && a.troubled:
 		a.troubled = false
-		log.InfoContext(ctx, "consul takes the node's health again", "node", a.node.Name)
+		log.InfoContext(ctx, "consul takes the node's health again")
 	}
 }
 
@@ -117,7 +124,7 @@ func (a *announcement) withdraw(ctx context.Context) {
 	call, cancel := a.cluster.afterwards(ctx)
 	defer cancel()
 	if err := a.cluster.deregister(call, a.id); err != nil {
-		a.cluster.log.WarnContext(ctx, "node could not be withdrawn from consul", "node", a.node.Name, "err", err)
+		a.cluster.log.WarnContext(ctx, "node could not be withdrawn from consul", "err", err)
 	}
 }
 

@@ -68,17 +68,20 @@ type Reply struct {
 }
 
 // Trailer is the trailer fields, after the end of Body; nil for none. What cannot
-// stand in a block is left out.
+// stand in a block, or was for this hop alone, is left out.
 func (r *Reply) Trailer() *header.Block {
-	var h *header.Block
+	if len(r.trailer) == 0 {
+		return nil
+	}
+	h := new(header.Block)
 	for name, values := range r.trailer {
 		for _, value := range values {
-			if h == nil {
-				h = new(header.Block)
-			}
 			_ = h.Add(name, value)
 		}
 	}
+	h.RemoveHopByHop()
+	h.Del("Content-Length")
+	hop.Strip(h)
 	return h
 }
 
@@ -199,6 +202,9 @@ func block(from http.Header) (*header.Block, error) {
 
 // read takes the head over, without what was for this hop alone.
 func (r *Reply) read(res *http.Response) (err error) {
+	if r.Status < 200 { // net/http takes 000, and hands over a 101 that nobody asked for
+		return fmt.Errorf("status %03d is no final one", r.Status)
+	}
 	if r.Header, err = block(res.Header); err != nil {
 		return err
 	}

@@ -182,10 +182,10 @@ func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
 	if f.req.Method != http.MethodGet || r.Status >= 500 || f.ofRequest(why) {
 		return
 	}
-	f.edge.store.Put(&response.Response{
-		Key: f.key, Kind: response.Pass, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
-		Facts: httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: passMemory}},
-	})
+	note := r.WithBody(nil)
+	note.Key, note.Kind, note.Header, note.Vary = f.key, response.Pass, nil, nil
+	note.Facts = httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: passMemory}}
+	f.edge.store.Put(note)
 }
 
 // keep stores a whole response, and where its key has variants the list of what

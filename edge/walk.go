@@ -90,6 +90,9 @@ func (w *walk) enter() {
 // served it gives the refusal and a text, which is "" otherwise.
 func (w *walk) admit() (why refusal, text string) {
 	e := w.edge
+	if w.req.Header.Has("Connection") {
+		w.req.Header.RemoveHopByHop() // first: what goes no further must not shape a key
+	}
 	if w.site = e.sites.Load().byHost(w.req.Host); w.site == nil {
 		return refusedHost, "no site here has the host " + w.req.Host
 	}

@@ -373,14 +373,13 @@ func TestABrokenTransferIsSeenAndNotStored(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	url, _ := startLone(t, o.URL)
-	res, err := http.Get(url + "/a")
-	if err != nil {
-		t.Fatal(err)
+	// The break may come before the head has left.
+	if res, err := http.Get(url + "/a"); err == nil {
+		if text, err := io.ReadAll(res.Body); err == nil {
+			t.Errorf("a broken transfer looks whole: %q", text)
+		}
+		res.Body.Close()
 	}
-	if text, err := io.ReadAll(res.Body); err == nil {
-		t.Errorf("a broken transfer looks whole: %q", text)
-	}
-	res.Body.Close()
 	whole := cached("max-age=60", "whole")
 	o.serve.Store(&whole)
 	if a := get(t, url+"/a"); a.body != "whole" {

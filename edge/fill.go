@@ -87,6 +87,10 @@ func (f *fill) admit(reply *upstream.Reply) *response.Response {
 	if why == httpcache.ByPartial && f.admitPart(r, reply) {
 		return r
 	}
+	if f.ranged != "" && reply.Status != http.StatusOK {
+		f.edge.metrics.notStored(httpcache.ByPartial)
+		return nil // it may speak of the range alone
+	}
 	f.edge.metrics.notStored(why)
 	r.Transient = why != httpcache.Stored
 	if r.Transient && (reply.Status < 500 || why != httpcache.ByStatusCode && why != httpcache.ByLifetime) {

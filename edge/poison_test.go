@@ -218,3 +218,41 @@ func TestTooMuchHeader(t *testing.T) {
 		t.Errorf("the origin was asked %d times", n)
 	}
 }
+
+// What an origin answers to a range is for that range: never for those who want the
+// whole, whatever it says of its lifetime.
+func TestAnAnswerToARangeIsNotTheWhole(t *testing.T) {
+	body := alphabet(3000)
+	for _, tc := range []struct {
+		name   string
+		status int
+		header []string
+	}{
+		{"unsatisfied", 416, []string{"Content-Range: bytes */3000"}},
+		{"unsatisfied, no size", 416, nil},
+		{"refused", 403, nil},
+		{"bad", 400, nil},
+		{"error", 500, nil},
+		{"part that is another one", 206, []string{"Content-Range: bytes 5-7/3000", `ETag: "1"`}},
+		{"part that says nothing", 206, []string{`ETag: "1"`}},
+		{"part of unknown size", 206, []string{"Content-Range: bytes 0-2/*", `ETag: "1"`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Range") != "" {
+					answers(tc.status, "bad", append(tc.header, "Cache-Control: max-age=60")...)(w, r)
+					return
+				}
+				whole(body, "Cache-Control: max-age=60", `ETag: "1"`)(w, r)
+			})
+			url, _ := startLone(t, o.URL)
+			get(t, url+"/a", "Range: bytes=4000-")
+			get(t, url+"/b", "Range: bytes=0-2")
+			for _, path := range []string{"/a", "/b"} {
+				if a := get(t, url+path); a.status != 200 || a.body != body {
+					t.Errorf("%s: others get %d %q", path, a.status, cutText(a.body))
+				}
+			}
+		})
+	}
+}

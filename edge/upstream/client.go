@@ -125,7 +125,7 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 	res, err := c.transport.RoundTrip(hr)
 	if err != nil {
 		cancel(nil)
-		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrUnreachable, err)
+		return nil, fmt.Errorf("ask %s: %w: %w", parent, why(err), err)
 	}
 	reply := &Reply{Parent: parent, Status: res.StatusCode, Length: res.ContentLength, Sent: sent, Received: c.now()}
 	reply.Body = newWatchedBody(res.Body, cancel)
@@ -134,6 +134,18 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrBadAnswer, err)
 	}
 	return reply, nil
+}
+
+// why tells an answer that cannot be read from none: what is wrong with a
+// connection is an error of package net, an early end, or the context's.
+func why(err error) error {
+	var netErr net.Error
+	switch {
+	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return ErrUnreachable
+	}
+	return ErrBadAnswer
 }
 
 func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http.Request, error) {

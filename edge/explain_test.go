@@ -323,6 +323,24 @@ func TestExplainFetchOfWhatBypasses(t *testing.T) {
 	}
 }
 
+func TestExplainKnowsParts(t *testing.T) {
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("ETag", `"v1"`)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
+	})
+	at, e := startLone(t, o.URL)
+	if a := get(t, at+"/a", "Range: bytes=2-5"); a.body != "2345" {
+		t.Fatalf("got %+v", a)
+	}
+	wantOutcome(t, explainNow(t, e, at+"/a", "Range: bytes=3-4"), Hit, "hit; ttl=", "the range is stored")
+	wantOutcome(t, explainNow(t, e, at+"/a", "Range: bytes=3-8"), Forwarded, "fwd=partial", "does not have the range")
+	wantOutcome(t, explainNow(t, e, at+"/a"), Forwarded, "fwd=", "nothing is stored")
+	if x := explainNow(t, e, at+"/a", "Range: bytes=3-4"); x.Stored == nil || x.Stored.Kind != "partial" || x.Stored.Bytes != 4 || x.Stored.Whole != 10 || x.Status != 206 {
+		t.Errorf("status %d, stored %+v", x.Status, x.Stored)
+	}
+}
+
 func TestExplainRemembersWhatIsNotStored(t *testing.T) {
 	o := startOrigin(t, cached("private", "hello"))
 	at, e := startLone(t, o.URL)

@@ -13,7 +13,9 @@ type Explanation struct {
 	// CacheStatus is this node's member of the answer's Cache-Status, as far as it is
 	// settled before a parent is asked.
 	CacheStatus string `json:"cache_status,omitempty"`
-	Status      int    `json:"status,omitempty"`       // of the answer, where it is settled already
+	// Status is that of the answer, where no parent has to be asked for it. A hit has that
+	// of what is stored: conditions and ranges may make it a 304, 206 or 416.
+	Status      int    `json:"status,omitempty"`
 	ProxyStatus string `json:"proxy_status,omitempty"` // error type of a refusal (RFC 9209 §2.3)
 	Location    string `json:"location,omitempty"`     // of a redirect
 
@@ -93,7 +95,8 @@ type ParentNow struct {
 }
 
 // FetchedNow is what a parent answered to one request that was made for the
-// explanation; nothing of it was stored.
+// explanation. This node stored nothing of it; a mid that handed it on may have, as
+// of any request.
 type FetchedNow struct {
 	Error    string   `json:"error,omitempty"` // nobody answered; then there is no more than this
 	Parent   string   `json:"parent,omitempty"`

@@ -62,7 +62,7 @@ func newExplainURLCommand() *cobra.Command {
 site, rules and key; what is stored, how long it lives and whether a purge has
 killed it; who would be asked. Nothing is changed, and no parent is asked unless
 --fetch says so: then one GET shows what would be stored of the answer, for how
-long, or why not. That answer is not stored.
+long, or why not. The node does not store that answer; a mid above it may.
 
 The node is asked on its admin address, 'admin' in its node file ('freshet nodes
 --json' lists them all). Exit code 3: no site has the host.`,

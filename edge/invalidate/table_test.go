@@ -122,6 +122,30 @@ func TestATouchKillsWhatWasAskedForBefore(t *testing.T) {
 	}
 }
 
+func TestEveryDeathHasAReason(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		kill func(table *Table, r *response.Response)
+		want Death
+	}{
+		{"nothing", func(*Table, *response.Response) {}, Living},
+		{"a purge", func(table *Table, _ *response.Response) { table.Apply(11, purge(url("s", "/a"))) }, OfMark},
+		{"another purge", func(table *Table, _ *response.Response) { table.Apply(11, purge(url("s", "/b"))) }, Living},
+		{"an unsafe request", func(table *Table, _ *response.Response) { table.Touch(response.HashScope(url("s", "/a"))) }, OfTouch},
+		{"a restart", func(table *Table, _ *response.Response) { table.Restart(command.Clock{Log: testLog, Seq: 10}) }, OfRestart},
+		{"another log", func(_ *Table, r *response.Response) { r.Log++ }, OfOtherLog},
+		{"the floor", func(_ *Table, r *response.Response) { r.Born = 9 }, BelowFloor},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			table, r := started(), stored(10, url("s", "/a"))
+			tc.kill(table, r)
+			if got := table.Test(r); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestNothingIsTrueBeforeTheLogIsKnown(t *testing.T) {
 	if New().Alive(stored(1, url("s", "/a"))) {
 		t.Error("alive in a table that knows no log")

@@ -222,7 +222,9 @@ func (d *Distributor) standby(ctx context.Context) error {
 	case err != nil:
 		return huma.Error503ServiceUnavailable("this distributor stands by, and who leads is not known: " + err.Error())
 	case leader == "" || leader == d.env.File.Name:
-		return huma.Error503ServiceUnavailable("no distributor leads just now; try again in a few seconds")
+		// Nothing of the request was done, and an election is over in a few seconds.
+		err := huma.Error503ServiceUnavailable("no distributor leads just now; try again in a few seconds")
+		return huma.ErrorWithHeaders(err, http.Header{"Retry-After": {"1"}})
 	}
 	where := "its address is not known"
 	if api := d.apiOf(ctx, leader); api != "" {

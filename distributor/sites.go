@@ -3,6 +3,7 @@ package distributor
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -204,7 +205,7 @@ func (d *Distributor) deleteSite(ctx context.Context, in *deleteInput) (*struct{
 		return nil, err
 	}
 	if err := d.docs.Delete(ctx, in.Name, expect); err != nil {
-		return nil, answer(err)
+		return nil, siteAnswer(err, in.Name, 0)
 	}
 	d.log.Info("site deleted", "site", in.Name, "by", in.By)
 	d.catchUp(ctx, in.Name, nil)
@@ -242,7 +243,7 @@ func (d *Distributor) getSite(ctx context.Context, in *getSiteInput) (*siteOutpu
 		doc, err = d.docs.GetVersion(ctx, in.Name, in.Version)
 	}
 	if err != nil {
-		return nil, answer(err)
+		return nil, siteAnswer(err, in.Name, in.Version)
 	}
 	out := newSiteOutput(doc)
 	// A document that an older version of this program wrote may not parse any more.
@@ -259,9 +260,20 @@ type historyInput struct {
 func (d *Distributor) siteHistory(ctx context.Context, in *historyInput) (*sitesOutput, error) {
 	docs, err := d.docs.History(ctx, in.Name)
 	if err != nil {
-		return nil, answer(err)
+		return nil, siteAnswer(err, in.Name, 0)
 	}
 	return newSitesOutput(docs), nil
+}
+
+// siteAnswer is answer, in a caller's words where there is no such site or version.
+func siteAnswer(err error, name string, version int) error {
+	switch {
+	case !errors.Is(err, cluster.ErrNotFound):
+		return answer(err)
+	case version != 0:
+		return huma.Error404NotFound(fmt.Sprintf("site %q has no version %d, or it is no longer kept; see its history", name, version))
+	}
+	return huma.Error404NotFound(fmt.Sprintf("unknown site %q; 'freshet site list' names all", name))
 }
 
 func newSiteOutput(doc cluster.Document) *siteOutput {

@@ -101,15 +101,28 @@ func apiFailure(c *client.Client, err error) error {
 func answerFailure(e *client.Error) error {
 	switch e.Status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fail(exitDenied, "not authorised: %w\nset --token-file, FRESHET_TOKEN_FILE or FRESHET_TOKEN", e)
+		return fail(exitDenied, "not authorised: %w; set --token-file, FRESHET_TOKEN_FILE or FRESHET_TOKEN", e)
 	case http.StatusNotFound:
-		return fail(exitNotFound, "%w", e)
+		return fail(exitNotFound, "%s", plain(oneLine(e)))
 	case http.StatusUnprocessableEntity, http.StatusConflict:
 		return fail(exitInvalid, "%w", e)
 	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
 		return fail(exitTimeout, "%w", e)
 	}
 	return fail(exitError, "%w", e)
+}
+
+// oneLine is an answer without the places in the request that it speaks of, which
+// the caller has not written.
+func oneLine(e *client.Error) string {
+	parts := []string{e.Detail}
+	if e.Detail == "" {
+		parts[0] = fmt.Sprintf("%d %s", e.Status, e.Title)
+	}
+	for _, d := range e.Errors {
+		parts = append(parts, d.Message)
+	}
+	return strings.Join(parts, ": ")
 }
 
 // withAPI asks the API once and prints the answer: as it is with --json, else as a

@@ -95,6 +95,7 @@ func newRootCommand() *cobra.Command {
 		if len(args) == 0 {
 			return nil
 		}
+		cmd.SuggestionsMinimumDistance = 2
 		hint := ""
 		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 			hint = ", did you mean " + near[0] + "?"

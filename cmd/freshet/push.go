@@ -48,7 +48,7 @@ excludes files and directories of that name at any depth; one with a slash is
 compared with the whole path below DIR.
 
 Exit codes: 0 all is published and purged; 6 some files failed, or some node has
-not applied the purge; 3 no such site; 4 the token is not the right one.`,
+not applied the purge; 3 no such site or file; 4 the token is not the right one.`,
 		Example: `  freshet push public/ --site demo
   freshet push public/ demo:/v2 --exclude .git --exclude '*.map'
   freshet push logo.svg demo:/img/logo.svg --cache-control 'public, max-age=3600'`,
@@ -81,8 +81,11 @@ func (p *push) parse(args []string, prefix string) error {
 	}
 	p.what = args[0]
 	info, err := os.Stat(p.what)
+	if errors.Is(err, os.ErrNotExist) {
+		return fail(exitNotFound, "push: %w", err)
+	}
 	if err != nil {
-		return fail(exitUsage, "push: %w", err)
+		return fail(exitError, "push: %w", err)
 	}
 	p.tree = info.IsDir()
 	switch {

@@ -215,7 +215,7 @@ func TestPushVerbThatCannot(t *testing.T) {
 		{"not a place", exitUsage, "SITE:/PATH", []string{file, "demo"}},
 		{"relative path", exitUsage, "SITE:/PATH", []string{file, "demo:x"}},
 		{"bad path", exitUsage, "bad path", []string{file, "demo:/../x"}},
-		{"no file", exitUsage, "no such file", []string{file + "x", "demo:/"}},
+		{"no file", exitNotFound, "no such file", []string{file + "x", "demo:/"}},
 		{"bad pattern", exitUsage, "--exclude", []string{filepath.Dir(file), "demo:/", "--exclude", "["}},
 		{"bad origin", exitUsage, "--origin", []string{file, "demo:/", "--origin", "localhost"}},
 		{"empty directory", exitError, "no files", []string{t.TempDir(), "demo:/"}},

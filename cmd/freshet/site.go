@@ -65,12 +65,13 @@ func applySites(cmd *cobra.Command, files []string, message string) error {
 	defer c.Close()
 	stored := []client.Site{}
 	for _, file := range files {
+		var s client.Site
 		text, err := readSiteFile(cmd, file)
-		if err != nil {
-			return err
+		if err == nil {
+			s, err = c.Apply(cmd.Context(), client.ApplyRequest{File: file, Text: text, Message: message, Expect: client.AnyVersion})
+			err = apiFailure(c, err)
 		}
-		s, err := c.Apply(cmd.Context(), client.ApplyRequest{File: file, Text: text, Message: message, Expect: client.AnyVersion})
-		if err = apiFailure(c, err); err == nil {
+		if err == nil {
 			stored = append(stored, s)
 			if !wantsJSON(cmd) {
 				fmt.Fprintf(cmd.OutOrStdout(), "site %s is at version %d now\n", s.Name, s.Version)
@@ -112,8 +113,11 @@ func readSiteFile(cmd *cobra.Command, file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
-	if len(text) > maxSiteFile {
-		return nil, fail(exitInvalid, "%s is longer than %d bytes: it is no site document", file, maxSiteFile)
+	switch {
+	case len(text) == 0:
+		return nil, fail(exitInvalid, "the document is empty")
+	case len(text) > maxSiteFile:
+		return nil, fail(exitInvalid, "longer than %d bytes: it is no site document", maxSiteFile)
 	}
 	return text, nil
 }

@@ -181,7 +181,7 @@ func TestSiteVerbs(t *testing.T) {
 	wantVerb(t, exitOK, "VERSION.*\n2 .*\n1 .* the first\n", "", "site", "history", "demo")
 	wantVerb(t, exitUsage, "", "--yes", "site", "delete", "demo")
 	wantVerb(t, exitOK, "site demo is deleted\n", "", "site", "delete", "demo", "--yes")
-	wantVerb(t, exitNotFound, "", "not found", "site", "delete", "demo", "--yes")
+	wantVerb(t, exitNotFound, "", `unknown site "demo"`, "site", "delete", "demo", "--yes")
 }
 
 func TestPurgeVerb(t *testing.T) {
@@ -270,6 +270,10 @@ func TestVerbsThatCannot(t *testing.T) {
 	} {
 		wantVerb(t, exitUsage, "", "freshet: ", args...)
 	}
+	wantVerb(t, exitNotFound, "", `^freshet: there is no such site: unknown site "nosuch"[^\n]*\n$`, "purge", "--site", "nosuch")
+	wantVerb(t, exitNotFound, "", `^freshet: unknown site "nosuch"; 'freshet site list' names all\n$`, "site", "show", "nosuch")
+	wantVerb(t, exitInvalid, "", `: the document is empty\n(?s:.*)/wide:1:1: hosts: is missing(?s:.*)2 of 2 documents`, "site", "apply", verbFile(t, "empty", ""), verbFile(t, "wide", "site: wide\n"))
+	wantVerb(t, exitUsage, "", `did you mean purge\?`, "pruge")
 	t.Setenv("FRESHET_TOKEN", "")
 	wantVerb(t, exitDenied, "", "a bearer token is needed", "nodes")
 	t.Setenv("FRESHET_TOKEN_FILE", right)

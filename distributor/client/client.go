@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +18,11 @@ import (
 const (
 	maxResponse = 32 << 20         // bytes of one response: a list of 10,000 sites is a few MB
 	callTimeout = 30 * time.Second // of a call, beside what it asked the API to wait
+
+	// While the distributors elect a leader a call is made again and again, so that
+	// the loss of one costs the caller time but no error.
+	electionPatience = 10 * time.Second
+	electionPause    = 500 * time.Millisecond
 )
 
 // ByHeader carries who asks, for the audit trail.
@@ -147,13 +153,31 @@ type call struct {
 	expect       int // version for If-Match
 }
 
-// do makes one call and decodes its answer into into, unless that is nil.
+// do makes one call, again while no distributor leads, and decodes its answer into
+// into, unless that is nil.
 func (c *Client) do(ctx context.Context, call call, into any) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 	}
+	began := time.Now()
+	for {
+		err := c.once(ctx, call, into)
+		var answer *Error
+		if !errors.As(err, &answer) || !answer.later || time.Since(began) > electionPatience {
+			return err
+		}
+		select {
+		case <-time.After(electionPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// once makes one call.
+func (c *Client) once(ctx context.Context, call call, into any) error {
 	req, err := http.NewRequestWithContext(ctx, call.method, c.base+call.path, bytes.NewReader(call.body))
 	if err != nil {
 		return fmt.Errorf("address of the management API: %w", err)
@@ -187,7 +211,9 @@ func (c *Client) do(ctx context.Context, call call, into any) error {
 	case len(body) > maxResponse:
 		return fmt.Errorf("read the answer of %s: it is longer than %d bytes", c.base, maxResponse)
 	case resp.StatusCode < 200 || resp.StatusCode > 299:
-		return problem(resp.StatusCode, body)
+		e := problem(resp.StatusCode, body)
+		e.later = resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != ""
+		return e
 	case into == nil:
 		return nil
 	}

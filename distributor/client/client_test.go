@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +72,33 @@ func TestWhatTravels(t *testing.T) {
 				t.Errorf("%v\ngot  %s\nwant %s", err, got, test.want)
 			}
 		})
+	}
+}
+
+// While no distributor leads, the API asks to be asked again, and is.
+func TestAsksAgainDuringAnElection(t *testing.T) {
+	var asked atomic.Int32
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || len(body) == 0 {
+			t.Errorf("call %d: body %q, %v", asked.Load()+1, body, err)
+		}
+		switch asked.Add(1) {
+		case 1:
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 2:
+			fmt.Fprint(w, `{"sequence":"1.7"}`)
+		default: // a refusal that is no invitation
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	r, err := c.Purge(t.Context(), CommandRequest{All: true})
+	if err != nil || r.Sequence != "1.7" || asked.Load() != 2 {
+		t.Errorf("after %d calls: %+v, %v", asked.Load(), r, err)
+	}
+	if _, err := c.Purge(t.Context(), CommandRequest{All: true}); err == nil || asked.Load() != 3 {
+		t.Errorf("after %d calls: %v", asked.Load(), err)
 	}
 }
 

@@ -13,6 +13,8 @@ type Error struct {
 	Title  string   `json:"title"`  // the status in words
 	Detail string   `json:"detail"` // what is wrong here, and what to do
 	Errors []Detail `json:"errors"` // each mistake of a document or a request
+
+	later bool // the API has done nothing, and asks to be asked again
 }
 
 // Detail is one mistake.

@@ -25,6 +25,7 @@ const (
 	reconnectWait = 250 * time.Millisecond // between tries of one server, and as much again of jitter
 	pingInterval  = 2 * time.Second        // a silent server counts as gone after two
 	callTimeout   = 5 * time.Second        // of a call whose context has no deadline
+	startQuiet    = 3 * time.Second        // a bus that is away when a node starts may be starting too
 )
 
 // Config says how to reach the bus, and what log Create makes there.
@@ -53,6 +54,7 @@ type Bus struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	closed chan struct{} // closed when the connection has ended for good
+	away   *time.Timer   // will say that no server has answered yet; nil if one did
 
 	mu struct {
 		sync.Mutex
@@ -66,8 +68,9 @@ type Bus struct {
 var _ bus.Bus = (*Bus)(nil)
 
 // Connect reaches a NATS server. If none answers it returns a Bus that goes on
-// trying (Connected says so); it fails when a server refuses the credentials or the
-// configuration is wrong. A lost connection is made anew for ever.
+// trying (Connected says so, and the log after 3 s); it fails when a server refuses
+// the credentials or the configuration is wrong. A lost connection is made anew for
+// ever.
 func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, fmt.Errorf("connect to bus: %w", err)
@@ -84,12 +87,13 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	}
 	// The first try is made without the library's own retries, which would hide a
 	// refusal from the operator who has mistyped the password.
+	var away error
 	b.conn, err = nats.Connect(cfg.Address, options...)
 	if err != nil {
 		if refused(err) {
 			return nil, fmt.Errorf("connect to bus %s as %q: the server refuses user and password: %w", cfg.Address, cfg.User, err)
 		}
-		log.Warn("bus away, still trying", "address", cfg.Address, "err", err)
+		away = err
 		b.conn, err = nats.Connect(cfg.Address, append(options, nats.RetryOnFailedConnect(true))...)
 	}
 	if err != nil {
@@ -99,6 +103,13 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	if err != nil {
 		b.conn.Close()
 		return nil, fmt.Errorf("connect to bus %s: %w", cfg.Address, err)
+	}
+	if away != nil {
+		b.away = time.AfterFunc(startQuiet, func() {
+			if !b.conn.IsConnected() && !b.isClosed() {
+				log.Warn("bus away, still trying", "address", cfg.Address, "err", away)
+			}
+		})
 	}
 	return b, nil
 }
@@ -234,6 +245,9 @@ func (b *Bus) Close() {
 	b.mu.Unlock()
 	for _, s := range subs {
 		s.cancel()
+	}
+	if b.away != nil {
+		b.away.Stop()
 	}
 	if first {
 		b.conn.Close()

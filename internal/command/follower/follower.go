@@ -29,8 +29,9 @@ const (
 	callTimeout = 5 * time.Second        // of one call to the bus
 	minRetry    = 100 * time.Millisecond // after a failure, doubling with jitter
 	maxRetry    = 2 * time.Second
-	stallPolls  = 3 // polls without any progress towards a higher head after which reading begins anew
-	shortLooks  = 3 // looks in a row at a log that ends below what was applied, until it is believed
+	stallPolls  = 3               // polls without any progress towards a higher head after which reading begins anew
+	startQuiet  = 3 * time.Second // a log that is away when a node starts may be starting too
+	shortLooks  = 3               // looks in a row at a log that ends below what was applied, until it is believed
 )
 
 // Config is what a follower needs.
@@ -93,6 +94,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { f.publish(ctx) })
 
+	began := time.Now()
 	for wait := minRetry; ; {
 		before := f.Clock()
 		err := f.follow(ctx)
@@ -103,7 +105,8 @@ func (f *Follower) Run(ctx context.Context) error {
 			wait = minRetry
 			f.recovered()
 		}
-		if !errors.Is(err, errLook) && !f.failing {
+		starting := !f.ready.Load() && time.Since(began) < startQuiet
+		if !errors.Is(err, errLook) && !f.failing && !starting {
 			f.cfg.Log.Warn("command log interrupted", "clock", f.Clock(), "err", err)
 			f.failing = true
 		}

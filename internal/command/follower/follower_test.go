@@ -38,6 +38,22 @@ func TestWaitsForALog(t *testing.T) {
 	})
 }
 
+// A node that starts together with the log says nothing of a log that is away for a
+// moment, but something of one that stays away.
+func TestQuietAtTheStart(t *testing.T) {
+	withRig(t, func(r *rig) {
+		r.follow(command.Clock{})
+		time.Sleep(2 * time.Second)
+		if text := r.log.String(); text != "" {
+			t.Errorf("after 2 s it logged: %s", text)
+		}
+		time.Sleep(4 * time.Second)
+		if text := r.log.String(); strings.Count(text, "command log interrupted") != 1 {
+			t.Errorf("after 6 s it logged: %s", text)
+		}
+	})
+}
+
 func TestFreshStartGoesOnFromTheHead(t *testing.T) {
 	withRig(t, func(r *rig) {
 		r.create(command.FirstOf(1))

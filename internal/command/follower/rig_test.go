@@ -112,6 +112,25 @@ type rig struct {
 	rec     *recorder
 	f       *follower.Follower
 	metrics *prometheus.Registry
+	log     logText
+}
+
+// logText keeps what is logged.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // withRig runs test in a bubble.
@@ -133,7 +152,7 @@ func (r *rig) follow(start command.Clock) {
 	}
 	f, err := follower.New(follower.Config{
 		Node: "e1", Role: "edge", Bus: b, Applier: r.rec, Start: start,
-		Log: slog.New(slog.DiscardHandler), Metrics: r.metrics,
+		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Metrics: r.metrics,
 	})
 	if err != nil {
 		r.t.Fatal(err)

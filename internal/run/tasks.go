@@ -37,7 +37,11 @@ func Tasks(ctx context.Context, log *slog.Logger, tasks ...Task) error {
 		why = failed.err
 	}
 	if why != nil {
-		log.Info("stopping", "cause", why)
+		level := slog.LevelInfo
+		if ctx.Value(nested{}) != nil {
+			level = slog.LevelDebug // the outermost Tasks says it once for all
+		}
+		log.Log(ctx, level, "stopping", "cause", why)
 	}
 	for i := len(started) - 1; i >= 0; i-- {
 		r := started[i]
@@ -71,6 +75,9 @@ func wait(ctx context.Context, n int, ended <-chan *running) (failed *running) {
 	return nil
 }
 
+// nested marks the contexts of tasks, for Tasks among them.
+type nested struct{}
+
 // running is a task that was started; err may be read after done is closed.
 type running struct {
 	task   Task
@@ -83,7 +90,7 @@ type running struct {
 // has a place for it) and closing done.
 func start(ctx context.Context, log *slog.Logger, t Task, ended chan<- *running) *running {
 	// The task outlives ctx until its turn to stop comes.
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancelCause(context.WithValue(context.WithoutCancel(ctx), nested{}, true))
 	r := &running{task: t, cancel: cancel, done: make(chan struct{})}
 	log.Debug("task started", "task", t.Name)
 	go func() {

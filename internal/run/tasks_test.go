@@ -199,3 +199,23 @@ func TestTasksContext(t *testing.T) {
 		t.Errorf("Tasks after the end = %v, want nothing started", err)
 	}
 }
+
+// Parts of a process are Tasks among Tasks; that it stops is said once.
+func TestStoppingIsSaidOnce(t *testing.T) {
+	var text bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&text, nil))
+	ctx, cancel := context.WithCancelCause(context.Background())
+	inner := func(ctx context.Context) error {
+		return run.Tasks(ctx, log, run.Task{Name: "leaf", Run: func(ctx context.Context) error {
+			cancel(errors.New("enough"))
+			<-ctx.Done()
+			return nil
+		}})
+	}
+	if err := run.Tasks(ctx, log, run.Task{Name: "part", Run: inner}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(text.String(), "msg=stopping cause=enough"); n != 1 {
+		t.Errorf("said %d times:\n%s", n, text.String())
+	}
+}

@@ -85,7 +85,11 @@ func (c *Cluster) campaign(ctx context.Context, name, holder string, lead func(c
 	case ctx.Err() != nil:
 		return nil
 	case lost:
-		c.log.WarnContext(ctx, "leadership lost", "election", name, "holder", holder, "token", token, "err", err)
+		log := c.log.With("election", name, "holder", holder, "token", token)
+		if err != nil {
+			log = log.With("err", err)
+		}
+		log.WarnContext(ctx, "leadership lost")
 		return nil
 	}
 	return &returned{err}

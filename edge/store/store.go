@@ -10,8 +10,8 @@ import "freshet/edge/response"
 type Store interface {
 	// Get is the response under key, nil if there is none. It does not allocate.
 	Get(key response.Key) *response.Response
-	// Put keeps r under r.Key, if the store can and will. Of two for one key and log
-	// the one with the higher Born stays. r must not change afterwards. When Put
+	// Put keeps r under r.Key, if the store can and will. Of two for one key, log
+	// and generation the one with the higher Born stays. r must not change afterwards. When Put
 	// returns Get finds r, or the store has decided not to keep it.
 	Put(r *response.Response)
 	// Delete drops what stands under key.

@@ -76,7 +76,7 @@ func (s *Store) Put(r *response.Response) {
 	}
 	for {
 		was := sl.current.Load()
-		if was != nil && was.Key.Text == r.Key.Text && was.Log == r.Log && was.Born > r.Born {
+		if was != nil && was.Key.Text == r.Key.Text && was.Log == r.Log && was.Generation == r.Generation && was.Born > r.Born {
 			return
 		}
 		if sl.current.CompareAndSwap(was, r) {

@@ -56,3 +56,20 @@ func TestGetAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations a Get", n)
 	}
 }
+
+// TestRestartFreesTheKey: what was stored before a restart of the log is dead, and must
+// not keep out what is fetched after it under lower sequences.
+func TestRestartFreesTheKey(t *testing.T) {
+	s, err := New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	key := response.NewKey("k")
+	s.Put(&response.Response{Key: key, Log: 1, Born: 10, Generation: 1})
+	after := &response.Response{Key: key, Log: 1, Born: 5, Generation: 2}
+	s.Put(after)
+	if s.Get(key) != after {
+		t.Error("the response of before the restart keeps its place")
+	}
+}

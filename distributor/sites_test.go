@@ -64,7 +64,7 @@ func TestAChangeOfTheKeyPurgesTheSite(t *testing.T) {
 	}{
 		{demoSite, 0},
 		{demoSite + "cache: {stale_if_error: 2d}\n", 0},
-		{demoSite + "cache: {key: {query: {mode: none}}}\n", 1},
+		{demoSite + "cache: {key: {query: {mode: all}}}\n", 1},
 		{demoSite + "rules: [{match: {path: {prefix: /x}}, cache: {bypass: true}}]\n", 2},
 		{demoSite, 3},
 	} {

@@ -160,14 +160,7 @@ func (e *Edge) alone() (*site.Document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read site document: %w", err)
 	}
-	doc, err := site.Parse(c.Site, text)
-	if err != nil {
-		return nil, err
-	}
-	if doc.Origin.URL == "" {
-		doc.Origin.URL = c.Upstream
-	}
-	return doc, nil
+	return site.ParseAlone(c.Site, text, c.Upstream)
 }
 
 // presence keeps the node known to the cluster; when it ends the node is no longer

@@ -42,8 +42,10 @@ func (w *walk) fill(method string) *fill {
 func (e *Edge) spec(w *walk, method string, fence hop.Fence) (spec upstream.Spec, quiet func()) {
 	fill, site := w.fill(method), w.site
 	inform, quiet := informer(w.to)
+	seenKey, seen := w.seenKey, w.seen
 	return upstream.Spec{
 		MaxBody: e.maxBody,
+		Settled: func() bool { return e.store.Get(seenKey) != seen },
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
 			return fill.fetch(ctx, e.parents.For(site.Document(), fill.key.Text), fence, inform)
 		},

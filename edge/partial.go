@@ -52,7 +52,7 @@ func (w *walk) lookPart() (of *response.Response, c content) {
 		return nil, c
 	}
 	w.part = "\n+range " + h.Get("Range")
-	r := w.edge.store.Get(partKey(response.NewKey(w.fillKey)))
+	r := w.get(partKey(response.NewKey(w.fillKey)))
 	if r == nil || r.Kind != response.Partial || !w.edge.table.Alive(r) || !w.satisfies(r) {
 		return nil, c
 	}

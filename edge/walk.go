@@ -60,6 +60,10 @@ type walk struct {
 	base   *response.Response // stored and true, but to be validated
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
+
+	// What stood under which key when the walk last looked.
+	seenKey response.Key
+	seen    *response.Response
 }
 
 // Serve answers one request.
@@ -191,10 +195,10 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 // fwd reason of RFC 9211 §2.2.
 func (w *walk) find() (*response.Response, string) {
 	e := w.edge
-	r := e.store.Get(w.key)
+	r := w.get(w.key)
 	searched := r == nil && w.searched()
 	if searched {
-		r = e.store.Get(w.key)
+		r = w.get(w.key)
 	}
 	if r == nil {
 		return nil, "uri-miss"
@@ -202,7 +206,7 @@ func (w *walk) find() (*response.Response, string) {
 	if r.Kind == response.Varies && e.table.Alive(r) {
 		variant := variantKey(w.key, w.req.Header, r.Vary)
 		w.fillKey = variant.Text
-		if r = e.store.Get(variant); r == nil {
+		if r = w.get(variant); r == nil {
 			return nil, "vary-miss"
 		}
 	}
@@ -219,6 +223,12 @@ func (w *walk) find() (*response.Response, string) {
 		return nil, "miss"
 	}
 	return r, ""
+}
+
+// get is what is stored under a key; the walk remembers it.
+func (w *walk) get(key response.Key) *response.Response {
+	w.seenKey, w.seen = key, w.edge.store.Get(key)
+	return w.seen
 }
 
 // satisfies reports whether a stored response is as true as who asks demands.
@@ -254,6 +264,9 @@ func (w *walk) fetch(attempt int) (answered bool) {
 		if f, leader, err = e.fills.Join(w.ctx, together, fence, spec); err != nil {
 			w.fail(err)
 			return true
+		}
+		if f == nil {
+			return false // a fill has ended since recall looked
 		}
 	}
 	err := f.Wait(w.ctx)

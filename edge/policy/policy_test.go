@@ -22,7 +22,7 @@ func compile(t testing.TB, text string) *Site {
 	if !strings.Contains(text, "hosts:") {
 		text = "hosts: [s.example, www.s.example, '*.w.example']\n" + text
 	}
-	doc, err := site.Parse("f", []byte("site: s\n"+text))
+	doc, err := site.ParseAlone("f", []byte("site: s\n"+text), "http://origin.example")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,7 +83,13 @@ type Spec struct {
 	Keep func(*response.Response)
 	// MaxBody is the largest body kept, in bytes.
 	MaxBody int64
+	// Settled, if not nil, reports that a fill has ended and stored something since the
+	// request looked, so that it should look again. It is called under the group's lock
+	// and must not block.
+	Settled func() bool
 }
+
+func (s *Spec) settled() bool { return s.Settled != nil && s.Settled() }
 
 // Group collapses fetches: at most one fill for a key and fence at a time.
 type Group struct {
@@ -107,7 +113,8 @@ func (g *Group) Wait() { g.wg.Wait() }
 
 // Join joins the fill of key that satisfies fence, or starts one as spec says;
 // then leader is true. It blocks while the key has as many fills as it may and
-// none of them will do, until ctx ends.
+// none of them will do, until ctx ends. The fill is nil when spec's Settled says that
+// there is no need for one any more.
 func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec) (f *Fill, leader bool, err error) {
 	for {
 		g.mu.Lock()
@@ -117,6 +124,10 @@ func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec
 				g.mu.Unlock()
 				return f, false, nil
 			}
+		}
+		if spec.settled() {
+			g.mu.Unlock()
+			return nil, false, nil
 		}
 		if len(fills) < MaxFills {
 			f := g.add(key, fence)
@@ -145,7 +156,7 @@ func (g *Group) Refresh(key string, fence hop.Fence, spec Spec) (started bool) {
 			return false
 		}
 	}
-	if len(fills) >= MaxFills {
+	if len(fills) >= MaxFills || spec.settled() {
 		g.mu.Unlock()
 		return false
 	}

@@ -182,6 +182,25 @@ func TestWhatIsNotKeptIsForTheLeaderAlone(t *testing.T) {
 	})
 }
 
+func TestWhatWasStoredSinceTheLookIsNotFetchedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t)
+		spec := b.spec()
+		spec.Settled = func() bool { return b.kept.Load() > 0 }
+		if f, leader, err := b.group.Join(t.Context(), "k", hop.Fence{}, spec); f == nil || !leader || err != nil {
+			t.Fatalf("the first got %v, %v, %v", f, leader, err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if f, _, err := b.group.Join(t.Context(), "k", hop.Fence{}, spec); f != nil || err != nil {
+			t.Errorf("who looked before it was stored got %v, %v; want to be sent to look again", f, err)
+		}
+		if b.group.Refresh("k", hop.Fence{}, spec) {
+			t.Error("refreshed although somebody else has")
+		}
+	})
+}
+
 func TestAPanicStrandsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)

@@ -11,7 +11,11 @@ import (
 // Parse reads a site document: defaults are filled in, and everything in it is
 // valid. The error is document.Errors, with every mistake. file names the text in
 // the mistakes. The text is foreign: it draws on no file and no environment.
-func Parse(file string, text []byte) (*Document, error) {
+func Parse(file string, text []byte) (*Document, error) { return ParseAlone(file, text, "") }
+
+// ParseAlone is Parse for a node without a cluster, whose content comes from upstream
+// where the document names no origin.
+func ParseAlone(file string, text []byte, upstream string) (*Document, error) {
 	doc := new(Document)
 	report := document.Decode(file, text, doc, document.Options{})
 	if len(text) > cluster.MaxText {
@@ -19,6 +23,14 @@ func Parse(file string, text []byte) (*Document, error) {
 	}
 	if !report.Has("cache.targets") {
 		doc.Cache.Targets = DefaultTargets
+	}
+	if doc.Origin.URL == "" {
+		doc.Origin.URL = upstream
+	}
+	if doc.Origin.URL == "" && !report.Has("cache.key.query") {
+		// The cluster's own origin answers by the path alone. With the query in the key,
+		// what was pushed and purged could live on under another query.
+		doc.Cache.Key.Query.Mode = QueryNone
 	}
 	doc.check(report)
 	if err := report.Err(); err != nil {

@@ -125,3 +125,24 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The cluster's own origin answers by the path alone, so queries count there only if
+// the site says so; an origin of another kind may look at them.
+func TestQueriesCountWhereTheOriginLooksAtThem(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "/a", "origin: {url: \"http://o.example\"}\n": "/a?b=1", "cache: {key: {query: {mode: all}}}\n": "/a?b=1",
+		"cache: {key: {query: {mode: allow, names: [b]}}}\n": "/a?b=1",
+	} {
+		doc, err := Parse("f", []byte("site: s\nhosts: [s.example]\n"+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := CompileKeys(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := keys.Target("/a?b=1"); got != want {
+			t.Errorf("with %q /a?b=1 is kept as %s, want %s", text, got, want)
+		}
+	}
+}

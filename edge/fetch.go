@@ -31,8 +31,8 @@ func (w *walk) fill(method string) *fill {
 	req.Method = method
 	rules := w.site.Decide(req, w.trusted)
 	return &fill{
-		ranged: w.rangeToAsk(), edge: e, req: req, rules: &rules, base: w.base, key: w.key, scopes: w.scopes,
-		generation: e.table.Generation(), touches: e.table.Touches(),
+		ranged: w.rangeToAsk(), edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.scopes,
+		generation: w.demanded.generation, touches: w.demanded.touches,
 	}
 }
 
@@ -183,7 +183,7 @@ func variantKey(key response.Key, request *header.Block, names []string) respons
 // awaitFence waits a moment for the node's log when a child knows more of it, or
 // of another one.
 func (e *Edge) awaitFence(ctx context.Context, fence hop.Fence) {
-	if !e.table.Clock().Before(fenceClock(fence)) {
+	if fence == (hop.Fence{}) || !e.table.Clock().Before(fenceClock(fence)) {
 		return
 	}
 	deadline := time.NewTimer(fenceWait)

@@ -18,15 +18,17 @@ import (
 // fill is one fetch of a key: what it asks for, and what is made of the answer. It
 // holds copies: it outlives the request that began it.
 type fill struct {
-	edge   *Edge
-	req    *exchange.Request
-	rules  *policy.Decision
-	base   *response.Response // to be validated; nil to fetch anew
-	key    response.Key
-	scopes []response.ScopeHash
-	ranged string // Range to ask for; "" for the whole
-	part   httpcache.Part
-	spare  bool // base stays as it is: the request forbids to store what updates it
+	edge  *Edge
+	req   *exchange.Request
+	rules *policy.Decision
+	base  *response.Response // to be validated; nil to fetch anew
+	key   response.Key
+	// selected is the text of the key that the request selects: key, or a variant of it.
+	selected string
+	scopes   []response.ScopeHash
+	ranged   string // Range to ask for; "" for the whole
+	part     httpcache.Part
+	spare    bool // base stays as it is: the request forbids to store what updates it
 
 	// Of the moment before the request leaves: what became untrue since then.
 	generation uint32
@@ -139,7 +141,9 @@ func (f *fill) freshen(update httpcache.Response, match httpcache.Matching, r *r
 	update.Status, update.Header = base.Status, h
 	r.Status, r.Body = base.Status, base.Body
 	if match == httpcache.MatchStrong {
-		r.Born = max(base.Born, r.Born)
+		if base.Log == r.Log && base.Generation == r.Generation {
+			r.Born = max(base.Born, r.Born)
+		}
 	} else {
 		kept := base.WithBody(base.Body)
 		kept.Transient = false
@@ -187,7 +191,7 @@ func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
 		return
 	}
 	note := r.WithBody(nil)
-	note.Key, note.Kind, note.Header, note.Vary = f.key, response.Pass, nil, nil
+	note.Key, note.Kind, note.Header, note.Vary = response.NewKey(f.selected), response.Pass, nil, nil
 	note.Facts = httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: passMemory}}
 	f.edge.store.Put(note)
 }

@@ -61,6 +61,12 @@ type walk struct {
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
 
+	// What this node counted when the last fence was made: before it, so that nothing
+	// that came after can look as if it had been known.
+	demanded struct {
+		generation uint32
+		touches    uint64
+	}
 	// What stood under which key when the walk last looked.
 	seenKey response.Key
 	seen    *response.Response
@@ -238,6 +244,7 @@ func (w *walk) satisfies(r *response.Response) bool {
 
 // demand is the fence for a fetch: what this node knows, and what its child asks.
 func (w *walk) demand(attempt int) hop.Fence {
+	w.demanded.generation, w.demanded.touches = w.edge.table.Generation(), w.edge.table.Touches()
 	fence := w.edge.table.Fence(w.scopes)
 	if attempt >= 3 {
 		fence.Born = max(w.edge.table.Clock().Seq, fence.Highest())
@@ -291,7 +298,7 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	if r != nil && !w.trueEnough(r) {
 		return false
 	}
-	if reply.Status >= 500 && w.stale != nil {
+	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) {
 		w.serveStale()
 		return true
 	}
@@ -346,9 +353,10 @@ func (w *walk) trueEnough(r *response.Response) bool {
 func (w *walk) refresh(r *response.Response) {
 	w.base = r
 	fence := w.demand(1)
+	together := w.fillsTogether()
 	spec, quiet := w.edge.spec(w, "GET", fence)
 	quiet()
-	if w.edge.fills.Refresh(r.Key.Text, fence, spec) {
+	if w.edge.fills.Refresh(together, fence, spec) {
 		w.edge.metrics.refreshes.Inc()
 	}
 }

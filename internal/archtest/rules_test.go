@@ -102,7 +102,7 @@ var examples = map[string][]example{
 		{"a path in code", map[string]string{"edge/a.go": head("edge", `var dir = "/ho`+`me/ann/cache"`)}, "is a path of one machine"},
 		{"a path in a document", map[string]string{"README.md": "cd /wo" + "rk/freshet\n"}, "README.md:1"},
 		{"a path in a script", map[string]string{"deploy/a.sh": "#!/bin/sh\nDIR=/ro" + "ot/x\n"}, "deploy/a.sh:2"},
-		{"words that contain them", map[string]string{"edge/a.go": head("edge", "// The method of the roadwork is at http://a/wo" + "rk/b.")}, ""},
+		{"words that contain them", map[string]string{"edge/a.go": head("edge", "// The method of the roadwork is at http://a/wo"+"rk/b.")}, ""},
 	},
 	"metric names": {
 		{"foreign name", metric("Gauge", `Name: "edge_marks"`), "should be freshet_<role>"},

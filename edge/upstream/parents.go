@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"freshet/internal/cluster"
@@ -47,8 +48,23 @@ func NewParents(role cluster.Role, region string) *Parents {
 	return p
 }
 
-// Update takes the members of the cluster over.
-func (p *Parents) Update(nodes []cluster.Node) { p.nodes.Store(&nodes) }
+// Update takes the members of the cluster over; it must not be called twice at the
+// same time. News that all parents are gone at once is distrusted: those last known
+// stay, as not ready, for a last try.
+func (p *Parents) Update(nodes []cluster.Node) {
+	if !slices.ContainsFunc(nodes, isParent) {
+		nodes = slices.Clone(nodes)
+		for _, n := range *p.nodes.Load() {
+			if isParent(n) {
+				n.Ready = false
+				nodes = append(nodes, n)
+			}
+		}
+	}
+	p.nodes.Store(&nodes)
+}
+
+func isParent(n cluster.Node) bool { return n.Role == cluster.Mid || n.Role == cluster.Origin }
 
 // For lists the parents for a key of a site in the order in which to ask them: for
 // an edge the mids of its region in the key's order, then those of other regions;

@@ -1,0 +1,64 @@
+package upstream
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"freshet/internal/cluster"
+	"freshet/internal/site"
+)
+
+func member(name string, role cluster.Role, region string, ready bool) cluster.Node {
+	return cluster.Node{Name: name, Role: role, Region: region, Ready: ready, Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
+}
+
+func order(p *Parents, s *site.Document, key string) (names []string) {
+	for _, parent := range p.For(s, key) {
+		names = append(names, parent.Name)
+	}
+	return names
+}
+
+func TestTheOrderOfParents(t *testing.T) {
+	own, outside := &site.Document{Site: "s"}, &site.Document{Site: "s", Origin: site.Origin{URL: "http://o.example"}}
+	nodes := []cluster.Node{
+		member("mid-far", cluster.Mid, "far", true), member("mid-near", cluster.Mid, "near", true), member("mid-sick", cluster.Mid, "near", false),
+		member("origin", cluster.Origin, "far", true), member("edge", cluster.Edge, "near", true), {Name: "mid-without-address", Role: cluster.Mid, Ready: true},
+	}
+	edge, mid := NewParents(cluster.Edge, "near"), NewParents(cluster.Mid, "near")
+	edge.Update(nodes)
+	mid.Update(nodes)
+	for _, tc := range []struct {
+		name    string
+		parents *Parents
+		site    *site.Document
+		want    []string
+	}{
+		{"of an edge", edge, own, []string{"mid-near", "mid-far", "origin", "mid-sick"}},
+		{"of an edge, with an outside origin", edge, outside, []string{"mid-near", "mid-far", "http://o.example", "mid-sick"}},
+		{"of a mid", mid, own, []string{"origin"}},
+		{"of a mid, with an outside origin", mid, outside, []string{"http://o.example"}},
+		{"of a node that knows nobody", NewParents(cluster.Edge, "near"), own, nil},
+	} {
+		if got := order(tc.parents, tc.site, "k"); !slices.Equal(got, tc.want) {
+			t.Errorf("parents %s: %v, want %v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestNewsThatAllParentsAreGoneIsDistrusted(t *testing.T) {
+	p := NewParents(cluster.Edge, "r")
+	p.Update([]cluster.Node{member("mid", cluster.Mid, "r", true), member("origin", cluster.Origin, "r", true)})
+	own := &site.Document{Site: "s"}
+	for range 2 {
+		p.Update([]cluster.Node{member("edge", cluster.Edge, "r", true)})
+		if got := order(p, own, "k"); !slices.Equal(got, []string{"mid", "origin"}) {
+			t.Errorf("parents %v, want those last known", got)
+		}
+	}
+	p.Update([]cluster.Node{member("origin", cluster.Origin, "r", true)})
+	if got := order(p, own, "k"); !slices.Equal(got, []string{"origin"}) {
+		t.Errorf("parents %v after news of one", got)
+	}
+}

@@ -265,6 +265,9 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 	if err == nil && f.response != nil && f.body.kept() {
 		spec.Keep(f.response.WithBody(response.Memory(f.body.whole())))
 	}
+	if err != nil {
+		leave() // before the readers know: who comes after the break tries anew
+	}
 	f.body.finish(err)
 	tell(nil) // with an empty body, whoever has the head has the whole: it is stored first
 }

@@ -87,7 +87,9 @@ func TestPathBounds(t *testing.T) {
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
-	for _, m := range []PathMatch{{Prefix: "/a/"}, {Glob: "/**/x/*.jpg"}, {Regex: "^/a/.*[.]jpg$"}} {
+	// Not of a regex: package regexp keeps its machines in a pool that the garbage
+	// collector may empty.
+	for _, m := range []PathMatch{{Prefix: "/a/"}, {Glob: "/**/x/*.jpg"}} {
 		p := mustPath(t, m)
 		if n := testing.AllocsPerRun(100, func() { p.Match("/a/b/x/c.jpg") }); n != 0 {
 			t.Errorf("%+v: %v allocations", m, n)

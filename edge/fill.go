@@ -31,7 +31,7 @@ type fill struct {
 	spare    bool // base stays as it is: the request forbids to store what updates it
 
 	// Of the moment before the request leaves: what became untrue since then.
-	generation uint32
+	generation uint64
 	touches    uint64
 }
 

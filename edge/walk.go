@@ -64,7 +64,7 @@ type walk struct {
 	// What this node counted when the last fence was made: before it, so that nothing
 	// that came after can look as if it had been known.
 	demanded struct {
-		generation uint32
+		generation uint64
 		touches    uint64
 	}
 	// What stood under which key when the walk last looked.

@@ -46,7 +46,7 @@ type Table struct {
 type moment struct {
 	clock      command.Clock
 	floor      command.Seq
-	generation uint32
+	generation uint64
 }
 
 // New is an empty table at no time: nothing is true until Restart says where the
@@ -66,7 +66,7 @@ func (t *Table) Clock() command.Clock { return t.now.Load().clock }
 // Generation counts the restarts. What was asked for under an earlier one is dead:
 // a log that has lost its end gives sequences out a second time, so that comparing
 // them would not tell.
-func (t *Table) Generation() uint32 { return t.now.Load().generation }
+func (t *Table) Generation() uint64 { return t.now.Load().generation }
 
 // Marks is the number of marks held.
 func (t *Table) Marks() int64 { return t.count.Load() }

@@ -3,6 +3,9 @@
 package response
 
 import (
+	"bytes"
+	"io"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
@@ -33,7 +36,21 @@ const (
 	Pass                // answers to this key were not to be stored: do not wait for one another
 	Partial             // parts of the content of a 200, in Pieces
 	Search              // what the queries of a path mean, in Search; nothing to serve
+	Sliced              // the head of a content of Complete bytes that stands apart, in slices
+	Slice               // SliceSize bytes of such a content, or the rest: in Body, or parts of it in Pieces
 )
+
+// SliceSize is how a large content is cut, in bytes: a longer one is kept as slices of
+// this size, the last one shorter.
+const SliceSize = 1 << 20
+
+// SliceKey is the key of the n-th slice of set, of the content under key.
+func SliceKey(key Key, set uint64, n int64) Key {
+	text := make([]byte, 0, len(key.Text)+40)
+	text = append(append(text, key.Text...), "\n+slice "...)
+	text = append(strconv.AppendUint(text, set, 16), ' ')
+	return NewKey(string(strconv.AppendInt(text, n, 10)))
+}
 
 // Body is the content of a stored response.
 type Body interface {
@@ -41,6 +58,12 @@ type Body interface {
 	Len() int64
 	// Bytes is the content if it lies in RAM, else nil. Nobody changes it.
 	Bytes() []byte
+	// Open reads the n bytes from off on, which must lie within the body. It fails when
+	// the store has let the body go since, or finds it damaged: then the response counts
+	// as not stored. A reader that is open keeps what it reads: it gives the right bytes
+	// or an error. It may be an io.WriterTo that hands a writer which is an io.ReaderFrom
+	// the open file, for the kernel to copy. The caller closes it.
+	Open(off, n int64) (io.ReadCloser, error)
 }
 
 // Memory is a body in RAM.
@@ -51,6 +74,16 @@ func (m Memory) Len() int64 { return int64(len(m)) }
 
 // Bytes is the content.
 func (m Memory) Bytes() []byte { return m }
+
+// Open reads a part of it.
+func (m Memory) Open(off, n int64) (io.ReadCloser, error) {
+	return memoryReader{bytes.NewReader(m[off : off+n])}, nil
+}
+
+// memoryReader is a bytes.Reader, with its WriteTo, that can be closed.
+type memoryReader struct{ *bytes.Reader }
+
+func (memoryReader) Close() error { return nil }
 
 // Piece is a run of bytes of a content.
 type Piece struct {
@@ -70,8 +103,10 @@ type Response struct {
 	// Complete bytes.
 	Pieces   []Piece
 	Complete int64
-	Search   httpcache.NoVarySearch // of a Search
-	Vary     []string               // the request fields that tell the variants of the key apart
+	// Set tells the slices of a Sliced from those of another content under the same key.
+	Set    uint64
+	Search httpcache.NoVarySearch // of a Search
+	Vary   []string               // the request fields that tell the variants of the key apart
 	// Transient: for those who wait for it now, not to be stored.
 	Transient bool
 
@@ -83,8 +118,8 @@ type Response struct {
 	Log    command.LogID
 	Born   command.Seq
 	Scopes []ScopeHash // every scope that a command could cover this response by
-	// Generation is this node's count of restarts of its log when it asked.
-	Generation uint32
+	// Generation is this node's time between two restarts of its log in which it asked.
+	Generation uint64
 
 	asOf    atomic.Uint64 // true up to here: tested against every mark up to this sequence
 	touches atomic.Uint64 // likewise for this node's own count of unsafe requests
@@ -94,7 +129,7 @@ type Response struct {
 func (r *Response) WithBody(b Body) *Response {
 	c := &Response{
 		Key: r.Key, Kind: r.Kind, Status: r.Status, Header: r.Header, Body: b, Vary: r.Vary, Transient: r.Transient,
-		Pieces: r.Pieces, Complete: r.Complete, Search: r.Search,
+		Pieces: r.Pieces, Complete: r.Complete, Set: r.Set, Search: r.Search,
 		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
 	c.asOf.Store(r.asOf.Load())

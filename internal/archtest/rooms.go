@@ -31,7 +31,12 @@ var rooms = []room{
 	{"edge/policy", []string{"edge/exchange", "edge/response", "internal/command", "internal/header", "internal/httpcache", "internal/site"}},
 	{"edge/store", []string{"edge/response"}},
 	{"edge/store/storetest", []string{"edge/store", "edge/response", "internal/command", "internal/header"}},
+	{"edge/store/tiered", []string{"edge/store", "edge/store/memory", "edge/store/disk", "edge/response"}},
+	{"edge/store/disk", []string{"edge/store", "edge/store/disk/...", "edge/response", "internal/command", "internal/files", "internal/header"}},
+	{"edge/store/disk/index", nil},
+	{"edge/store/disk/record", []string{"edge/response", "internal/command", "internal/header", "internal/httpcache"}},
 	{"edge/store/...", []string{"edge/store", "edge/response", "internal/command", "internal/header"}},
+	{"edge/invalidate/journal", []string{"edge/invalidate", "edge/response", "internal/command", "internal/files"}},
 	{"edge/invalidate", []string{"edge/response", "internal/command", "internal/hop"}},
 	{"edge/upstream", []string{"edge/exchange", "edge/response", "internal/cluster", "internal/header", "internal/hop", "internal/httpcache", "internal/ring", "internal/site"}},
 	{"edge/encode", []string{"edge/exchange", "edge/response", "internal/header", "internal/httpcache", "internal/site"}},
@@ -73,6 +78,8 @@ var rooms = []room{
 	{"internal/command", nil},
 	{"internal/command/follower", []string{"internal/bus", "internal/command", "internal/telemetry"}},
 	{"internal/document", nil},
+	{"internal/files", nil},
+	{"internal/files/filestest", []string{"internal/files"}},
 	{"internal/header", nil},
 	{"internal/hop", []string{"internal/command", "internal/header"}},
 	{"internal/httpcache", []string{"internal/header"}},
@@ -83,6 +90,7 @@ var rooms = []room{
 	{"internal/telemetry", []string{"internal/run"}},
 
 	// Benchmarks drive the programs as strangers would: over the wire.
+	{"bench/replay", []string{"bench/...", "edge/response", "edge/store", "edge/store/...", "internal/command", "internal/files", "internal/header"}},
 	{"bench/...", []string{"bench/...", "internal/header", "internal/run"}},
 }
 

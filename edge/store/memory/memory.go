@@ -20,6 +20,7 @@ const entryOverhead = 128
 // that are set before its queue drains, and would charge it at the second's cost.
 type Store struct {
 	cache *ristretto.Cache[uint64, *slot]
+	size  int64
 	max   int64
 }
 
@@ -44,7 +45,7 @@ func New(size int64) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory store of %d bytes: %w", size, err)
 	}
-	return &Store{cache: cache, max: size / 8}, nil
+	return &Store{cache: cache, size: size, max: size / 8}, nil
 }
 
 // MaxSize is an eighth of the store.
@@ -62,6 +63,12 @@ func (s *Store) Get(key response.Key) *response.Response {
 	}
 	return r
 }
+
+// Has reports whether something stands under key.
+func (s *Store) Has(key response.Key) bool { return s.Get(key) != nil }
+
+// Capacity is the size of the store.
+func (s *Store) Capacity() int64 { return s.size }
 
 // Put keeps r; ristretto may decide not to. It waits for the decision, so that who
 // asks after it does not fetch the same again while r stands in a queue.

@@ -276,6 +276,7 @@ func (w *walk) fetch(attempt int) (answered bool) {
 			return false // a fill has ended since recall looked
 		}
 	}
+	defer f.Leave()
 	err := f.Wait(w.ctx)
 	quiet()
 	if err != nil {
@@ -367,6 +368,7 @@ func (w *walk) pass(why string) {
 	spec, quiet := w.edge.passSpec(w)
 	defer quiet()
 	f := w.edge.fills.Alone(w.ctx, hop.Fence{}, spec)
+	defer f.Leave()
 	// Not under the client's context: the fetch, which ends with that, reads the request.
 	if err := f.Wait(context.Background()); err != nil {
 		w.fail(err)

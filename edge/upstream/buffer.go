@@ -214,3 +214,10 @@ func (r *bodyReader) Close() error {
 	b.signal()
 	return nil
 }
+
+// Skip leaves out the next n bytes, which neither have to be there yet nor are asked
+// of anybody for this reader.
+func (r *bodyReader) Skip(n int64) error {
+	_, err := io.CopyN(io.Discard, r, n)
+	return err
+}

@@ -46,6 +46,11 @@ func (f *Fill) Wait(ctx context.Context) error {
 // Reply is the head of the answer, after Wait returned nil.
 func (f *Fill) Reply() *Reply { return f.reply }
 
+// Leave says that one who joined the fill, or began it, has no more use for it: when all
+// have left, a fill whose body is cut stops at the end of a slice unless little is missing.
+// It must be called once for every Join and Alone, after the last use of the fill.
+func (f *Fill) Leave() {}
+
 // Response is what is going to be stored, as yet without its body, after Wait
 // returned nil; nil when the answer is for the one alone who started the fill.
 func (f *Fill) Response() *response.Response { return f.response }
@@ -53,7 +58,9 @@ func (f *Fill) Response() *response.Response { return f.response }
 // Body reads the body from its start, after Wait returned nil. A fill whose answer
 // is to be kept has a reader for everybody, until the body turns out too large
 // and its start has been let go: then ok is false. Any other fill has one reader,
-// for the one who started it. The caller closes it; reads end with ctx.
+// for the one who started it. The caller closes it; reads end with ctx. The body of a
+// fill is an io.WriterTo, and has Skip(n int64) error, which leaves out the next n bytes
+// without carrying them.
 func (f *Fill) Body(ctx context.Context) (body io.ReadCloser, ok bool) {
 	if f.response == nil {
 		return f.first, f.first != nil
@@ -78,10 +85,27 @@ type Spec struct {
 	// Admit makes what is to be stored of an answer, or nil if it is not to be: without
 	// body, or whole where the answer only freshens what is stored.
 	Admit func(*Reply) *response.Response
-	// Keep stores the whole response. The fill ends after Keep returns, so that whoever
-	// comes later finds it stored.
+	// Keep stores the whole response: with its Body, or once Cut has all of it, without
+	// one and of kind Sliced with Complete, the length that it turned out to have. The fill
+	// ends after Keep returns, so that whoever comes later finds it stored. It is not called
+	// when the parent broke off.
 	Keep func(*response.Response)
-	// MaxBody is the largest body kept, in bytes.
+	// Cut, if not nil, stores slice n of the Content that Admit made, not Transient, whose
+	// body turns out longer than response.SliceSize: as it arrives, in order, from slice 0
+	// on, from the filling goroutine. r is what Admit made, as it was. data belongs to Cut
+	// and to the fill's readers: nobody changes it. While Cut blocks nothing more is asked
+	// of the parent. With a nil Cut such a body stays in RAM until it is kept as a whole.
+	Cut func(r *response.Response, n int64, data []byte)
+	// Load gives slice n back, which Cut has had, to a reader too slow to have found it in
+	// RAM. It is called from the reader's goroutine, with the reader's context, also after
+	// the fill has ended; twice for one slice if the first body could not be read. An error
+	// breaks that reader's transfer off. Not nil if Cut is not.
+	Load func(ctx context.Context, r *response.Response, n int64) (response.Body, error)
+	// Cease, if not nil, is told in place of Keep that nobody is left to want a body that is
+	// cut: Cut has had some slices of it, the rest does not come. r is what Keep would get.
+	// It is not called when the length is not known.
+	Cease func(r *response.Response)
+	// MaxBody is the largest content kept, in bytes, be it whole or cut.
 	MaxBody int64
 	// Settled, if not nil, reports that a fill has ended and stored something since the
 	// request looked, so that it should look again. It is called under the group's lock
@@ -107,6 +131,9 @@ func NewGroup(ctx context.Context) *Group {
 	g.mu.fills = make(map[string][]*Fill)
 	return g
 }
+
+// Held is the RAM that the bodies under way hold, in bytes.
+func (g *Group) Held() int64 { return 0 }
 
 // Wait blocks until no fill runs. No new one may be started meanwhile.
 func (g *Group) Wait() { g.wg.Wait() }

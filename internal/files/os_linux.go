@@ -23,7 +23,7 @@ func control(f *os.File, op string, call func(fd int) error) error {
 			}
 		}
 	}); err != nil {
-		return err
+		failed = os.ErrClosed // all that Control complains of
 	}
 	if failed != nil {
 		return &os.PathError{Op: op, Path: f.Name(), Err: failed}

@@ -4,81 +4,274 @@
 package filestest
 
 import (
-	"errors"
+	"cmp"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
 	"time"
 
 	"freshet/internal/files"
 )
 
-// Op is a kind of operation.
-type Op uint8
+var _ files.FS = (*FS)(nil)
 
-// The kinds. Any stands for all of them.
-const (
-	Any      Op = iota
-	Open        // OpenFile of a file that is there
-	Create      // OpenFile that makes a file, and Lock likewise
-	Read        // ReadAt
-	Write       // WriteAt
-	Truncate    // Truncate
-	Allocate    // Allocate
-	Sync        // Sync of a file
-	SyncDir     // SyncDir
-	Remove      // Remove
-	Rename      // Rename
-	List        // ReadDir
-	Mkdir       // MkdirAll
-	Lock        // Lock
-	Close       // Close of a file
-	ops         // how many there are
-)
-
-// FS is a file layer in RAM.
-type FS struct{ files.FS }
-
-var errStub = errors.New("not there yet")
-
-// New is an empty layer that knows only the root and the working directory.
-func New() *FS { return &FS{} }
-
-// Fault is an operation that fails.
-type Fault struct {
-	Op   Op    // what fails; Any: whatever comes
-	N    int   // the how manieth such operation from now on, counted from 1
-	Err  error // with what
-	Stay bool  // all later ones fail, too
-	// Half lets a read or write do half of its bytes before it fails.
-	Half bool
+// FS is a file layer in RAM. Directories are durable as soon as they are made; names of
+// files, sizes and bytes are not.
+type FS struct {
+	mu      sync.Mutex
+	by      *owner
+	inodes  map[string]*inode
+	dirs    map[string]bool
+	number  uint64 // of the last inode
+	used    int64
+	peak    int64
+	limit   int64
+	faults  []*fault
+	struck  int
+	counts  [ops]int
+	journal *journal // nil: nothing is recorded
 }
 
-// Inject makes an operation to come fail.
-func (f *FS) Inject(Fault) {}
+// inode is a file, whatever its name.
+type inode struct {
+	content
+	number uint64
+	named  bool
+	open   int
+	locked bool
+}
 
-// Heal forgets all faults.
-func (f *FS) Heal() {}
+// New is an empty layer that knows only the root and the working directory.
+func New() *FS {
+	return &FS{
+		by:     &owner{},
+		inodes: map[string]*inode{},
+		dirs:   map[string]bool{"/": true, ".": true},
+	}
+}
 
-// Count is how many operations of that kind there were.
-func (f *FS) Count(op Op) int { return 0 }
+// OpenFile opens or makes a file.
+func (f *FS) OpenFile(name string, flag int, _ fs.FileMode) (files.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known := os.O_RDONLY | os.O_RDWR | os.O_WRONLY | os.O_CREATE | os.O_EXCL | os.O_TRUNC; flag&^known != 0 {
+		return nil, wrong(Open, name, syscall.EINVAL)
+	}
+	node, err := f.find(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	if flag&os.O_TRUNC != 0 && node.size != 0 {
+		if err := f.resize(Truncate, name, node, 0); err != nil {
+			return nil, err
+		}
+	}
+	node.open++
+	return &file{fs: f, inode: node, name: name, reads: flag&os.O_WRONLY == 0, writes: flag&(os.O_RDWR|os.O_WRONLY) != 0}, nil
+}
 
-// Record keeps a journal of what changes from now on, each stamped by now. What is
-// there is taken as durable.
-func (f *FS) Record(now func() time.Time) {}
+// find is the file of that name, made if flag says so. The caller holds mu.
+func (f *FS) find(name string, flag int) (*inode, error) {
+	path := filepath.Clean(name)
+	node := f.inodes[path]
+	op := Open
+	if node == nil && flag&os.O_CREATE != 0 {
+		op = Create
+	}
+	if _, err := f.begin(op, name); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.dirs[path]:
+		return nil, wrong(op, name, syscall.EISDIR)
+	case node != nil && flag&os.O_CREATE != 0 && flag&os.O_EXCL != 0:
+		return nil, wrong(op, name, fs.ErrExist)
+	case node != nil:
+		return node, nil
+	case op == Open || !f.dirs[filepath.Dir(path)]:
+		return nil, wrong(op, name, fs.ErrNotExist)
+	}
+	f.number++
+	node = &inode{number: f.number, named: true}
+	f.inodes[path] = node
+	f.journal.add(change{kind: linked, name: path, inode: node.number})
+	return node, nil
+}
 
-// Points is how many changes the journal holds.
-func (f *FS) Points() int { return 0 }
+// Remove removes a file or an empty directory.
+func (f *FS) Remove(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.begin(Remove, name); err != nil {
+		return err
+	}
+	path := filepath.Clean(name)
+	if f.dirs[path] {
+		if len(f.list(path)) > 0 {
+			return wrong(Remove, name, syscall.ENOTEMPTY)
+		}
+		delete(f.dirs, path)
+		return nil
+	}
+	node := f.inodes[path]
+	if node == nil {
+		return wrong(Remove, name, fs.ErrNotExist)
+	}
+	delete(f.inodes, path)
+	f.journal.add(change{kind: unlinked, name: path, inode: node.number})
+	node.named = false
+	f.release(node)
+	return nil
+}
 
-// At is the stamp of the i-th change.
-func (f *FS) At(i int) time.Time { return time.Time{} }
+// release gives the bytes of a file back that has neither name nor user. The caller
+// holds mu.
+func (f *FS) release(node *inode) {
+	if !node.named && node.open == 0 {
+		f.used -= node.size
+		node.content = content{}
+	}
+}
 
-// CrashState is what a disk might hold when the power went after the first point
-// changes: a layer of its own. The seed chooses one of the many.
-func (f *FS) CrashState(point int, seed uint64) *FS { return nil }
+// Rename gives a file another name; directories keep theirs.
+func (f *FS) Rename(oldName, newName string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.begin(Rename, oldName); err != nil {
+		return err
+	}
+	from, to := filepath.Clean(oldName), filepath.Clean(newName)
+	node, was := f.inodes[from], f.inodes[to]
+	switch {
+	case node == nil || !f.dirs[filepath.Dir(to)]:
+		return wrong(Rename, oldName, fs.ErrNotExist)
+	case f.dirs[to]:
+		return wrong(Rename, newName, syscall.EISDIR)
+	case node == was:
+		return nil
+	}
+	delete(f.inodes, from)
+	f.inodes[to] = node
+	f.journal.add(change{kind: renamed, name: from, to: to, inode: node.number})
+	if was != nil {
+		was.named = false
+		f.release(was)
+	}
+	return nil
+}
 
-// Damage flips the bits of mask in one byte of a file, as a disk that rots.
-func (f *FS) Damage(name string, off int64, mask byte) error { return errStub }
+// ReadDir lists a directory.
+func (f *FS) ReadDir(name string) ([]fs.DirEntry, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.begin(List, name); err != nil {
+		return nil, err
+	}
+	path := filepath.Clean(name)
+	if !f.dirs[path] {
+		return nil, wrong(List, name, fs.ErrNotExist)
+	}
+	return f.list(path), nil
+}
 
-// Limit makes the layer hold at most n bytes: what would need more fails with ENOSPC.
-func (f *FS) Limit(n int64) {}
+// list is what a directory holds. The caller holds mu.
+func (f *FS) list(path string) []fs.DirEntry {
+	var found []fs.DirEntry
+	for name, node := range f.inodes {
+		if filepath.Dir(name) == path {
+			found = append(found, fs.FileInfoToDirEntry(info{filepath.Base(name), node.size, 0o644}))
+		}
+	}
+	for name := range f.dirs {
+		if filepath.Dir(name) == path && name != path {
+			found = append(found, fs.FileInfoToDirEntry(info{filepath.Base(name), 0, fs.ModeDir | 0o755}))
+		}
+	}
+	slices.SortFunc(found, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
+	return found
+}
 
-// Used is how many bytes all files take, those that were removed and are still open too.
-func (f *FS) Used() int64 { return 0 }
+// MkdirAll makes a directory with its parents.
+func (f *FS) MkdirAll(name string, _ fs.FileMode) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.begin(Mkdir, name); err != nil {
+		return err
+	}
+	for path := filepath.Clean(name); !f.dirs[path]; path = filepath.Dir(path) {
+		if f.inodes[path] != nil {
+			return wrong(Mkdir, name, syscall.ENOTDIR)
+		}
+		f.dirs[path] = true
+	}
+	return nil
+}
+
+// SyncDir makes the names in a directory durable.
+func (f *FS) SyncDir(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.begin(SyncDir, name); err != nil {
+		return err
+	}
+	path := filepath.Clean(name)
+	if !f.dirs[path] {
+		return wrong(SyncDir, name, fs.ErrNotExist)
+	}
+	f.journal.add(change{kind: dirSynced, name: path})
+	return nil
+}
+
+// Lock takes the lock of a file.
+func (f *FS) Lock(name string) (io.Closer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.begin(Lock, name); err != nil {
+		return nil, err
+	}
+	node, err := f.find(name, os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if node.locked {
+		return nil, fmt.Errorf("lock %s: %w", name, files.ErrLocked)
+	}
+	node.locked = true
+	node.open++
+	return &file{fs: f, inode: node, name: name, locks: true}, nil
+}
+
+// Damage flips the bits of mask in one byte of a file, as a disk that rots: nothing is
+// recorded.
+func (f *FS) Damage(name string, off int64, mask byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node := f.inodes[filepath.Clean(name)]
+	if node == nil || off < 0 || off >= node.size {
+		return wrong(Write, name, fs.ErrNotExist)
+	}
+	var one [1]byte
+	node.readAt(one[:], off)
+	one[0] ^= mask
+	node.writeAt(one[:], off, f.by)
+	return nil
+}
+
+// info describes a file.
+type info struct {
+	name string
+	size int64
+	mode fs.FileMode
+}
+
+func (i info) Name() string      { return i.name }
+func (i info) Size() int64       { return i.size }
+func (i info) Mode() fs.FileMode { return i.mode }
+func (info) ModTime() time.Time  { return time.Time{} }
+func (i info) IsDir() bool       { return i.mode.IsDir() }
+func (info) Sys() any            { return nil }

@@ -1,13 +1,8 @@
 package header
 
 import (
-	"bytes"
 	"fmt"
-)
-
-var (
-	lineEnd   = []byte("\r\n")
-	separator = []byte(": ")
+	"strings"
 )
 
 // Parse makes a block of the bytes that Wire of an equal one gave; it keeps none of
@@ -17,23 +12,24 @@ func Parse(wire []byte) (*Block, error) {
 	if len(wire) > MaxBytes {
 		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(wire))
 	}
-	// Values hold no line feed: there are as many fields as line feeds, or it is malformed.
-	count := bytes.Count(wire, lineEnd)
+	text := string(wire) // once, for all names and values
+	// Values hold no line end: there are as many fields as line ends, or it is malformed.
+	count := strings.Count(text, "\r\n")
 	if count > MaxFields {
 		return nil, fmt.Errorf("%w: %d fields", ErrTooLarge, count)
 	}
 	b := new(Block)
-	b.grow(len(wire), count)
-	for rest := wire; len(rest) > 0; {
-		line, after, ended := bytes.Cut(rest, lineEnd)
-		name, value, separated := bytes.Cut(line, separator)
+	b.grow(len(text), count)
+	for text != "" {
+		line, rest, ended := strings.Cut(text, "\r\n")
+		name, value, separated := strings.Cut(line, ": ")
 		if !ended || !separated {
-			return nil, fmt.Errorf("%w: bad line %q", ErrMalformed, clip(string(line)))
+			return nil, fmt.Errorf("%w: bad line %q", ErrMalformed, clip(line))
 		}
-		if err := b.Add(string(name), string(value)); err != nil {
+		if err := b.Add(name, value); err != nil {
 			return nil, err
 		}
-		rest = after
+		text = rest
 	}
 	return b, nil
 }

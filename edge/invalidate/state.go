@@ -1,0 +1,63 @@
+package invalidate
+
+import (
+	"iter"
+	"math/rand/v2"
+
+	"freshet/edge/response"
+	"freshet/internal/command"
+)
+
+// State is what a table knows, as far as it has to outlive the process: all that can
+// make untrue what a disk still holds.
+type State struct {
+	Clock      command.Clock // applied
+	Floor      command.Seq   // what was not tested since is dead
+	Generation uint64        // never zero
+	Keyed      uint64        // what keys the stored responses, see Table.Keyed
+
+	Touches    uint64 // count of unsafe requests
+	TouchFloor uint64 // everything up to here counts as touched
+
+	// The marks above Floor and the touches above TouchFloor, each scope once or more
+	// often; the highest counts. nil for none.
+	Marks   iter.Seq2[response.ScopeHash, command.Seq]
+	Touched iter.Seq2[response.ScopeHash, uint64]
+}
+
+// NewGeneration draws a generation. It is random, so that no loss of what was known
+// can bring one back under which something is stored.
+func NewGeneration() uint64 {
+	for {
+		if g := rand.Uint64(); g != 0 {
+			return g
+		}
+	}
+}
+
+// Journal keeps what a table knows over a restart of the process (package journal).
+//
+// A write that failed fails all that come after it, until Rewrite or Abandon has
+// brought the journal to a state that is known.
+type Journal interface {
+	// Applied adds a command: its sequence, and a mark at it on each of the scopes.
+	// Durable after Sync.
+	Applied(seq command.Seq, scopes []response.ScopeHash) error
+	// Forgot adds that the floor was raised and the marks up to it forgotten. Durable
+	// after Sync.
+	Forgot(floor command.Seq) error
+	// Touched adds the n-th unsafe request. When it returns, the end of the process
+	// loses nothing; a power cut does until Sync.
+	Touched(scope response.ScopeHash, n, floor uint64) error
+	// Sync makes durable what was added before.
+	Sync() error
+	// Outgrown reports whether the journal is much longer than what it says.
+	Outgrown() bool
+	// Rewrite puts a state in place of all that the journal holds, durable when it
+	// returns. No Touched lies between the call of state and the end of Rewrite.
+	Rewrite(state func() *State) error
+	// Abandon makes sure that a restart finds no journal, so that all that is stored
+	// will be dead then. When it has succeeded, everything but Rewrite succeeds and
+	// does nothing.
+	Abandon() error
+}

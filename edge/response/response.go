@@ -146,6 +146,13 @@ func (r *Response) WithTruth(born, asOf command.Seq, touches uint64) *Response {
 	return c
 }
 
+// OlderThan reports whether held, which stands under r's key, must not give way to r:
+// the origin was asked for it later. Of another log, or of before a restart of this
+// one, there is no telling, and what comes last counts.
+func (r *Response) OlderThan(held *Response) bool {
+	return held.Key.Text == r.Key.Text && held.Log == r.Log && held.Generation == r.Generation && held.Born > r.Born
+}
+
 // ScopeHash stands for one scope: equal scopes have equal hashes. Two scopes that
 // share one by chance are invalidated together, which is safe.
 type ScopeHash xxh3.Uint128

@@ -26,6 +26,7 @@ type Store struct {
 
 type slot struct {
 	current atomic.Pointer[response.Response]
+	hit     atomic.Bool // by Hit, since current was put
 }
 
 // New makes a store of at most size bytes, at least 1 MiB. A response may take up
@@ -53,19 +54,51 @@ func (s *Store) MaxSize() int64 { return s.max }
 
 // Get is the response under key, or nil.
 func (s *Store) Get(key response.Key) *response.Response {
-	sl, ok := s.cache.Get(key.Sum.Lo)
-	if !ok || sl == nil {
-		return nil
+	if sl := s.slot(key); sl != nil {
+		if r := sl.current.Load(); matches(r, key) {
+			return r
+		}
 	}
-	r := sl.current.Load()
-	if r == nil || r.Key.Sum != key.Sum || r.Key.Text != key.Text {
-		return nil
-	}
-	return r
+	return nil
 }
 
-// Has reports whether something stands under key.
-func (s *Store) Has(key response.Key) bool { return s.Get(key) != nil }
+func (s *Store) slot(key response.Key) *slot {
+	sl, _ := s.cache.Get(key.Sum.Lo)
+	return sl
+}
+
+func matches(r *response.Response, key response.Key) bool {
+	return r != nil && r.Key.Sum == key.Sum && r.Key.Text == key.Text
+}
+
+// Hit is Get for who serves what it gives: first is true once for what stands under
+// the key, and again after Unhit.
+func (s *Store) Hit(key response.Key) (r *response.Response, first bool) {
+	sl := s.slot(key)
+	if sl == nil {
+		return nil, false
+	}
+	if r = sl.current.Load(); !matches(r, key) {
+		return nil, false
+	}
+	return r, !sl.hit.Load() && sl.hit.CompareAndSwap(false, true)
+}
+
+// Unhit makes the next Hit of key a first one.
+func (s *Store) Unhit(key response.Key) {
+	if sl := s.slot(key); sl != nil {
+		sl.hit.Store(false)
+	}
+}
+
+// Has reports whether something stands under key. It does not count as a use.
+func (s *Store) Has(key response.Key) bool { return s.HasSum(key.Sum.Lo) }
+
+// HasSum is Has by the low half of the key's sum.
+func (s *Store) HasSum(lo uint64) bool {
+	_, ok := s.cache.GetTTL(lo) // the only look at ristretto that its policy does not see
+	return ok
+}
 
 // Capacity is the size of the store.
 func (s *Store) Capacity() int64 { return s.size }
@@ -77,16 +110,17 @@ func (s *Store) Put(r *response.Response) {
 	if cost > s.max {
 		return
 	}
-	sl, ok := s.cache.Get(r.Key.Sum.Lo)
-	if !ok || sl == nil {
+	sl := s.slot(r.Key)
+	if sl == nil {
 		sl = new(slot)
 	}
 	for {
 		was := sl.current.Load()
-		if was != nil && was.Key.Text == r.Key.Text && was.Log == r.Log && was.Generation == r.Generation && was.Born > r.Born {
+		if was != nil && r.OlderThan(was) {
 			return
 		}
 		if sl.current.CompareAndSwap(was, r) {
+			sl.hit.Store(false)
 			break
 		}
 	}

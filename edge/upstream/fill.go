@@ -2,11 +2,13 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"freshet/edge/response"
 	"freshet/internal/hop"
@@ -18,9 +20,11 @@ import (
 const MaxFills = 4
 
 // Fill is one fetch from a parent, shared by everybody who waits for the same key.
-// It goes on when clients go away, as long as its response is to be kept.
+// It goes on when clients go away, as long as its response is to be kept; but a long
+// body is not fetched to its end for nobody.
 type Fill struct {
 	fence hop.Fence
+	body  *buffer
 	head  chan struct{} // closed when the fields below are set
 	ended chan struct{} // closed when nothing of the fill runs any more
 
@@ -28,8 +32,7 @@ type Fill struct {
 	err      error
 	reply    *Reply
 	response *response.Response // without body; nil when the reply is not to be kept
-	body     *buffer
-	first    *bodyReader // of an answer that is not kept
+	first    *bodyReader        // of an answer that is not kept
 }
 
 // Wait blocks until the head of the answer is there. It returns the fill's error,
@@ -49,24 +52,32 @@ func (f *Fill) Reply() *Reply { return f.reply }
 // Leave says that one who joined the fill, or began it, has no more use for it: when all
 // have left, a fill whose body is cut stops at the end of a slice unless little is missing.
 // It must be called once for every Join and Alone, after the last use of the fill.
-func (f *Fill) Leave() {}
+func (f *Fill) Leave() { f.body.leave() }
 
 // Response is what is going to be stored, as yet without its body, after Wait
 // returned nil; nil when the answer is for the one alone who started the fill.
 func (f *Fill) Response() *response.Response { return f.response }
 
 // Body reads the body from its start, after Wait returned nil. A fill whose answer
-// is to be kept has a reader for everybody, until the body turns out too large
-// and its start has been let go: then ok is false. Any other fill has one reader,
-// for the one who started it. The caller closes it; reads end with ctx. The body of a
-// fill is an io.WriterTo, and has Skip(n int64) error, which leaves out the next n bytes
-// without carrying them.
+// is to be kept has a reader for everybody, until its start cannot be had any more: the
+// body turned out larger than what is kept, or broke off, or nobody wanted the rest;
+// then ok is false, and there is no use in asking again. Any other fill has one reader,
+// for the one who started it. The caller closes it before it leaves; reads end with ctx.
+//
+// The reader is an io.WriterTo, and has Skip(n int64) error, which leaves out the next n
+// bytes without carrying them.
 func (f *Fill) Body(ctx context.Context) (body io.ReadCloser, ok bool) {
 	if f.response == nil {
 		return f.first, f.first != nil
 	}
-	r, ok := f.body.reader(ctx)
-	return r, ok
+	r, stopped := f.body.reader(ctx)
+	if stopped {
+		select { // what there is of it is about to be stored
+		case <-f.ended:
+		case <-ctx.Done():
+		}
+	}
+	return r, r != nil
 }
 
 // Whole is the response with its body, where it was there with the head (something
@@ -119,7 +130,9 @@ func (s *Spec) settled() bool { return s.Settled != nil && s.Settled() }
 type Group struct {
 	ctx context.Context
 	wg  sync.WaitGroup
-	mu  struct {
+
+	held atomic.Int64
+	mu   struct {
 		sync.Mutex
 		fills map[string][]*Fill
 	}
@@ -133,7 +146,7 @@ func NewGroup(ctx context.Context) *Group {
 }
 
 // Held is the RAM that the bodies under way hold, in bytes.
-func (g *Group) Held() int64 { return 0 }
+func (g *Group) Held() int64 { return g.held.Load() }
 
 // Wait blocks until no fill runs. No new one may be started meanwhile.
 func (g *Group) Wait() { g.wg.Wait() }
@@ -148,6 +161,7 @@ func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec
 		fills := g.mu.fills[key]
 		for _, f := range fills {
 			if f.fence.Covers(fence) {
+				f.body.join()
 				g.mu.Unlock()
 				return f, false, nil
 			}
@@ -157,7 +171,7 @@ func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec
 			return nil, false, nil
 		}
 		if len(fills) < MaxFills {
-			f := g.add(key, fence)
+			f := g.add(key, fence, 1)
 			g.mu.Unlock()
 			g.start(g.ctx, ctx, f, spec, func() { g.leave(key, f) })
 			return f, true, nil
@@ -187,7 +201,7 @@ func (g *Group) Refresh(key string, fence hop.Fence, spec Spec) (started bool) {
 		g.mu.Unlock()
 		return false
 	}
-	f := g.add(key, fence)
+	f := g.add(key, fence, 0)
 	g.mu.Unlock()
 	g.start(g.ctx, nil, f, spec, func() { g.leave(key, f) })
 	return true
@@ -195,18 +209,18 @@ func (g *Group) Refresh(key string, fence hop.Fence, spec Spec) (started bool) {
 
 // Alone starts a fill that nobody else joins and that ends with ctx.
 func (g *Group) Alone(ctx context.Context, fence hop.Fence, spec Spec) *Fill {
-	f := newFill(fence)
+	f := g.newFill(fence, 1)
 	g.start(ctx, ctx, f, spec, func() {})
 	return f
 }
 
-func newFill(fence hop.Fence) *Fill {
-	return &Fill{fence: fence, head: make(chan struct{}), ended: make(chan struct{})}
+func (g *Group) newFill(fence hop.Fence, clients int) *Fill {
+	return &Fill{fence: fence, body: newBuffer(&g.held, clients), head: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // add makes a joinable fill; the caller holds the lock.
-func (g *Group) add(key string, fence hop.Fence) *Fill {
-	f := newFill(fence)
+func (g *Group) add(key string, fence hop.Fence, clients int) *Fill {
+	f := g.newFill(fence, clients)
 	// A new slice: leave and Join may hold the old one.
 	g.mu.fills[key] = append(slices.Clip(g.mu.fills[key]), f)
 	return f
@@ -253,9 +267,7 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 			err := fmt.Errorf("fill panicked: %v\n%s", p, debug.Stack())
 			leave()
 			tell(err)
-			if f.body != nil {
-				f.body.finish(err)
-			}
+			f.body.finish(err)
 		}
 	}()
 	reply, err := spec.Fetch(ctx)
@@ -265,17 +277,22 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 		return
 	}
 	defer reply.Body.Close()
-	f.reply, f.response, f.body = reply, spec.Admit(reply), newBuffer(reply.Length)
+	f.reply, f.response = reply, spec.Admit(reply)
+	f.body.begin(reply.Length, f.loader(&spec))
+	limit := spec.MaxBody
+	if f.response != nil && f.response.Transient && spec.Cut != nil {
+		limit = min(limit, response.SliceSize) // it is shared from RAM alone
+	}
 	if whole := f.Whole(); whole != nil {
 		spec.Keep(whole)
 		tell(nil)
 		return
 	}
-	if f.response == nil || reply.Length > spec.MaxBody {
+	if f.response == nil || reply.Length > limit {
 		leave()
 		f.response = nil
 		if client != nil {
-			first, _ := f.body.reader(client)
+			first, _ := f.body.reader(client) // it has not begun
 			f.first = first
 			stop := context.AfterFunc(client, func() { first.Close() })
 			defer stop()
@@ -288,35 +305,84 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 	if reply.Length != 0 {
 		tell(nil)
 	}
-	err = f.carry(ctx, reply.Body, spec.MaxBody, leave)
-	if err == nil && f.response != nil && f.body.kept() {
-		spec.Keep(f.response.WithBody(response.Memory(f.body.whole())))
-	}
+	err = f.carry(ctx, reply.Body, &spec, limit, leave)
 	if err != nil {
 		leave() // before the readers know: who comes after the break tries anew
 	}
+	f.keep(&spec, err)
 	f.body.finish(err)
 	tell(nil) // with an empty body, whoever has the head has the whole: it is stored first
 }
 
-// carry moves the body into the buffer until its end.
-func (f *Fill) carry(ctx context.Context, from io.Reader, limit int64, leave func()) error {
+// loader is how the readers get slices back; nil when the body must not be cut.
+func (f *Fill) loader(spec *Spec) func(context.Context, int64) (response.Body, error) {
+	if r := f.response; spec.Cut != nil && r != nil && r.Kind == response.Content && !r.Transient {
+		load := spec.Load
+		return func(ctx context.Context, n int64) (response.Body, error) { return load(ctx, r, n) }
+	}
+	return nil
+}
+
+// carry moves the body into the buffer until its end, and slices out of it.
+func (f *Fill) carry(ctx context.Context, from io.Reader, spec *Spec, limit int64, leave func()) error {
+	b := f.body
 	for {
-		space, err := f.body.room(ctx)
+		space, err := b.room(ctx)
 		if err != nil {
 			return err
 		}
 		n, err := from.Read(space)
-		f.body.commit(n)
-		if f.body.kept() && f.body.size() > limit {
-			leave()
-			f.body.release()
+		if err := b.commit(n); err != nil {
+			return err
 		}
+		if b.fate() != passing && b.size() > limit {
+			leave()
+			b.release()
+		}
+		f.cut(spec, false)
 		if err == io.EOF {
+			if b.fate() == cutting && b.length >= 0 && b.size() < b.length {
+				return io.ErrUnexpectedEOF
+			}
+			f.cut(spec, true)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// cut hands slices over that are complete.
+func (f *Fill) cut(spec *Spec, ended bool) {
+	for {
+		n, data := f.body.uncut(ended)
+		if data == nil {
+			return
+		}
+		spec.Cut(f.response, n, data)
+	}
+}
+
+// keep stores what has come of a body; err is why it has ended early.
+func (f *Fill) keep(spec *Spec, err error) {
+	if f.response == nil {
+		return
+	}
+	fate := f.body.fate()
+	switch {
+	case err == nil && fate == keeping:
+		spec.Keep(f.response.WithBody(response.Memory(f.body.whole())))
+	case err == nil && fate == cutting:
+		spec.Keep(f.sliced(f.body.size()))
+	case errors.Is(err, errUnwanted) && f.body.length >= 0 && spec.Cease != nil:
+		spec.Cease(f.sliced(f.body.length))
+	}
+}
+
+// sliced is the head of a body that was cut.
+func (f *Fill) sliced(total int64) *response.Response {
+	r := f.response.WithBody(nil)
+	r.Kind, r.Complete = response.Sliced, total
+	return r
 }

@@ -64,12 +64,16 @@ func ParseSuperblock(b []byte) (Superblock, error) {
 	if len(b) < 28 || len(b) > SuperblockBound || Sum(b[24:]) != le.Uint64(b[16:]) {
 		return Superblock{}, fmt.Errorf("superblock is %w", ErrDamaged)
 	}
-	if v := le.Uint32(b[24:]); v > Version {
-		return Superblock{}, fmt.Errorf("%w: format version %d, this one knows up to %d", ErrNewer, v, Version)
+	version := le.Uint32(b[24:])
+	if version > Version {
+		return Superblock{}, fmt.Errorf("%w: format version %d, this one knows up to %d", ErrNewer, version, Version)
+	}
+	if version == 0 || len(b) != SuperblockSize {
+		return Superblock{}, fmt.Errorf("superblock is %w: impossible values", ErrDamaged)
 	}
 	s := Superblock{Cache: le.Uint64(b[32:]), SegmentSize: int64(le.Uint64(b[40:])), Created: nanoseconds(b[48:])}
-	if le.Uint32(b[24:]) == 0 || len(b) != SuperblockSize || s.SegmentSize < MinSegmentSize || s.SegmentSize > MaxSegmentSize {
-		return Superblock{}, fmt.Errorf("superblock is %w: impossible values", ErrDamaged)
+	if s.SegmentSize < MinSegmentSize || s.SegmentSize > MaxSegmentSize {
+		return Superblock{}, fmt.Errorf("superblock is %w: segments of %d bytes", ErrDamaged, s.SegmentSize)
 	}
 	return s, nil
 }

@@ -36,9 +36,10 @@ func NewGeneration() uint64 {
 }
 
 // Journal keeps what a table knows over a restart of the process (package journal).
+// It may be used from any goroutine.
 //
 // A write that failed fails all that come after it, until Rewrite or Abandon has
-// brought the journal to a state that is known.
+// brought the journal to a state that is known. The journal logs that and counts it.
 type Journal interface {
 	// Applied adds a command: its sequence, and a mark at it on each of the scopes.
 	// Durable after Sync.
@@ -51,8 +52,9 @@ type Journal interface {
 	Touched(scope response.ScopeHash, n, floor uint64) error
 	// Sync makes durable what was added before.
 	Sync() error
-	// Outgrown reports whether the journal is much longer than what it says.
-	Outgrown() bool
+	// Due reports whether the journal should be written anew: it is much longer than
+	// what it says, or abandoned.
+	Due() bool
 	// Rewrite puts a state in place of all that the journal holds, durable when it
 	// returns. No Touched lies between the call of state and the end of Rewrite.
 	Rewrite(state func() *State) error
@@ -61,3 +63,14 @@ type Journal interface {
 	// does nothing.
 	Abandon() error
 }
+
+// nowhere is the journal of a node that keeps nothing over a restart.
+type nowhere struct{}
+
+func (nowhere) Applied(command.Seq, []response.ScopeHash) error  { return nil }
+func (nowhere) Forgot(command.Seq) error                         { return nil }
+func (nowhere) Touched(response.ScopeHash, uint64, uint64) error { return nil }
+func (nowhere) Sync() error                                      { return nil }
+func (nowhere) Due() bool                                        { return false }
+func (nowhere) Rewrite(func() *State) error                      { return nil }
+func (nowhere) Abandon() error                                   { return nil }

@@ -25,12 +25,12 @@ const (
 // one lock.
 const shards = 64
 
-// Table is the marks of one node. It may be used from any goroutine; Apply and
+// Table is the marks of one node. It may be used from any goroutine; Apply, Commit and
 // Restart come from one, the follower of the command log.
 //
 // A node that keeps its stored responses only in RAM needs no marks on disk: it
 // starts with nothing stored, and a floor at the head of the log (rule 5 of the
-// protocol).
+// protocol). Others give the table a Journal and have Run run.
 type Table struct {
 	now     atomic.Pointer[moment]
 	count   atomic.Int64
@@ -40,6 +40,12 @@ type Table struct {
 		sync.RWMutex
 		marks map[response.ScopeHash]command.Seq
 	}
+
+	journal Journal
+	touched chan struct{} // there are unsafe requests to make durable
+	writing sync.Mutex    // held while the time or the marks change, and while all of them are written anew
+	keyed   uint64        // under writing
+	unkept  bool          // the last Restart is not durable; under writing
 }
 
 // moment is the logical time and what counts as dead at it, which change together.
@@ -49,33 +55,41 @@ type moment struct {
 	generation uint64
 }
 
-// New is an empty table at no time: nothing is true until Restart says where the
-// log stands.
-func New() *Table {
-	t := &Table{max: MaxMarks}
+// New is an empty table at no time, whose marks end with the process.
+func New() *Table { return Open(&State{Generation: NewGeneration()}, nowhere{}) }
+
+// Open is the table as of a state, which goes on in a journal that holds that state.
+func Open(s *State, j Journal) *Table {
+	t := &Table{max: MaxMarks, journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
 	for i := range t.shards {
 		t.shards[i].marks = make(map[response.ScopeHash]command.Seq)
 	}
-	t.now.Store(&moment{})
+	t.now.Store(&moment{clock: s.Clock, floor: s.Floor, generation: s.Generation})
+	if s.Marks != nil {
+		for scope, seq := range s.Marks {
+			t.set(scope, seq)
+		}
+	}
+	t.touches.restore(s)
 	return t
 }
 
 // Clock is the logical time that is applied.
 func (t *Table) Clock() command.Clock { return t.now.Load().clock }
 
-// Generation counts the restarts. What was asked for under an earlier one is dead:
-// a log that has lost its end gives sequences out a second time, so that comparing
-// them would not tell.
+// Generation is drawn at each restart of the log. What was asked for under an earlier
+// one is dead: a log that has lost its end gives sequences out a second time, so that
+// comparing them would not tell. It is never zero.
 func (t *Table) Generation() uint64 { return t.now.Load().generation }
 
 // Marks is the number of marks held.
 func (t *Table) Marks() int64 { return t.count.Load() }
 
-// Restart begins at clock with nothing known to be true before it.
-func (t *Table) Restart(clock command.Clock) {
+// begin takes up another time of which no marks are known.
+func (t *Table) begin(m moment) {
 	// First the time: from here on all that came before is dead. Then the marks may
 	// go, because they speak of nothing else.
-	t.now.Store(&moment{clock: clock, floor: clock.Seq, generation: t.now.Load().generation + 1})
+	t.now.Store(&m)
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.Lock()
@@ -86,15 +100,18 @@ func (t *Table) Restart(clock command.Clock) {
 }
 
 // Apply sets a mark at seq, which is the next of the log, on each of the scopes, and
-// then moves the time, so that nobody sees the new time without the marks.
+// then moves the time, so that nobody sees the new time without the marks. It may be
+// applied again, as long as no Commit has succeeded since.
 func (t *Table) Apply(seq command.Seq, scopes []response.ScopeHash) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
 	for _, scope := range scopes {
 		t.set(scope, seq)
 	}
-	was := t.now.Load()
-	next := *was
-	next.clock.Seq = seq
+	next := *t.now.Load()
+	next.clock.Seq = max(next.clock.Seq, seq)
 	t.now.Store(&next)
+	_ = t.journal.Applied(seq, scopes) // Commit tells; until then the marks hold in this process
 	if t.count.Load() > t.max {
 		t.forget()
 	}
@@ -193,6 +210,7 @@ func (t *Table) forget() {
 	next := *t.now.Load()
 	next.floor = max(next.floor, floor)
 	t.now.Store(&next)
+	_ = t.journal.Forgot(next.floor) // a journal without it holds the marks
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.Lock()

@@ -32,9 +32,7 @@ func stored(born command.Seq, scopes ...command.Scope) *response.Response {
 }
 
 func started() *Table {
-	t := New()
-	t.Restart(command.Clock{Log: testLog, Seq: 10})
-	return t
+	return Open(&State{Clock: command.Clock{Log: testLog, Seq: 10}, Floor: 10, Generation: 1}, nowhere{})
 }
 
 func TestAMarkKillsWhatItCoversAndNothingElse(t *testing.T) {
@@ -77,6 +75,10 @@ func TestRestartKillsAllThatCameBefore(t *testing.T) {
 		t.Errorf("%d marks held", table.Marks())
 	}
 	other := stored(20, url("s", "/a"))
+	other.Generation = table.Generation()
+	if !table.Alive(other) {
+		t.Error("what was asked for after the restart is dead")
+	}
 	table.Restart(command.Clock{Log: 99, Seq: 1})
 	if table.Alive(other) {
 		t.Error("alive under another log, whose sequences are lower")

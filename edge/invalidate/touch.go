@@ -19,17 +19,44 @@ type touches struct {
 	}
 }
 
-// Touch makes untrue what is stored, or being fetched, under a scope.
+// Touch makes untrue what is stored, or being fetched, under a scope. When it returns,
+// the end of this process does not undo that.
 func (t *Table) Touch(scope response.ScopeHash) {
-	s := &t.touches
+	n, floor := t.touches.add(scope)
+	if t.journal.Touched(scope, n, floor) != nil {
+		// Nobody else will tell of it after a restart, as the log does of commands. That
+		// this fails, too, is in the journal's log; there is nobody to refuse it to.
+		_ = t.journal.Abandon()
+	}
+	select {
+	case t.touched <- struct{}{}:
+	default:
+	}
+}
+
+func (s *touches) add(scope response.ScopeHash) (n, floor uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.count.Load() + 1
-	if s.mu.at == nil || len(s.mu.at) >= MaxTouched {
+	n = s.count.Load() + 1
+	if len(s.mu.at) >= MaxTouched {
 		s.mu.at, s.mu.floor = make(map[response.ScopeHash]uint64), n-1
 	}
 	s.mu.at[scope] = n
 	s.count.Store(n) // after the scope: who sees the count finds it
+	return n, s.mu.floor
+}
+
+// restore begins as of a state.
+func (s *touches) restore(from *State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count.Store(from.Touches)
+	s.mu.floor, s.mu.at = from.TouchFloor, make(map[response.ScopeHash]uint64)
+	if from.Touched != nil {
+		for scope, n := range from.Touched {
+			s.mu.at[scope] = max(s.mu.at[scope], n)
+		}
+	}
 }
 
 // Touches is the count that a response has to bear which is asked for now.

@@ -80,10 +80,11 @@ func (f *Fill) Body(ctx context.Context) (body io.ReadCloser, ok bool) {
 	return r, r != nil
 }
 
-// Whole is the response with its body, where it was there with the head (something
-// stored that was freshened), after Wait returned nil; else nil.
+// Whole is the response with its body, or the head of one that is kept in slices, where
+// it was there with the head (something stored that was freshened), after Wait returned
+// nil; else nil.
 func (f *Fill) Whole() *response.Response {
-	if f.response != nil && f.response.Body != nil {
+	if f.response != nil && (f.response.Body != nil || f.response.Kind == response.Sliced) {
 		return f.response
 	}
 	return nil

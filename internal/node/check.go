@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"freshet/internal/cluster"
@@ -27,6 +28,7 @@ func (f *File) check(report *document.Report) {
 		c.cluster()
 		c.bus()
 	}
+	c.disks()
 	c.zones()
 }
 
@@ -97,6 +99,39 @@ func (c checker) role() {
 	}
 	if c.Data == "" && (c.Role == cluster.Origin || c.embedsBus()) {
 		c.report.Mistake("data", "is missing: the role %s needs a directory for what it keeps", c.Role)
+	}
+}
+
+// disks reports directories of the cache that are not apart: each counts its own files
+// only, and takes no other's for its own. Links are not followed.
+func (c checker) disks() {
+	inside := func(dir, other string) bool {
+		rel, err := filepath.Rel(other, dir)
+		return err == nil && filepath.IsLocal(rel)
+	}
+	if !c.caches() {
+		return // there is nothing to be right about
+	}
+	for i, d := range c.Cache.Disk {
+		at := document.Index("cache.disk", i) + ".dir"
+		for j, other := range c.Cache.Disk[:i] {
+			if d.Dir == "" || other.Dir == "" {
+				continue // said to be missing
+			}
+			first := document.Index("cache.disk", j)
+			dir, otherDir := filepath.Clean(d.Dir), filepath.Clean(other.Dir)
+			switch {
+			case dir == otherDir:
+				c.report.Mistake(at, "%s is taken by %s", d.Dir, first)
+			case inside(dir, otherDir):
+				c.report.Mistake(at, "%s lies within %s, that of %s: choose directories side by side", d.Dir, other.Dir, first)
+			case inside(otherDir, dir):
+				c.report.Mistake(at, "%s contains %s, that of %s: choose directories side by side", d.Dir, other.Dir, first)
+			}
+		}
+		if d.Dir != "" && c.Data != "" && inside(c.Data, d.Dir) {
+			c.report.Mistake(at, "%s contains data, %s: choose a directory within that, or beside it", d.Dir, c.Data)
+		}
 	}
 }
 

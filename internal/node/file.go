@@ -66,9 +66,17 @@ type Bus struct {
 
 // Cache is an edge's or a mid's cache.
 type Cache struct {
-	Memory   document.Size `yaml:"memory,omitempty" default:"256MiB" min:"1MiB" doc:"RAM for stored responses."`
+	Memory   document.Size `yaml:"memory,omitempty" default:"256MiB" min:"1MiB" doc:"RAM for stored responses. Leave about half of the machine's free: the process needs some for itself, and the kernel's page cache serves what is hot of the disks."`
+	Disk     []Disk        `yaml:"disk,omitempty" doc:"Directories for stored responses, best one on each disk; what they hold survives a restart. Without any, RAM holds all."`
+	Scrub    document.Size `yaml:"scrub" default:"4MiB" min:"0" doc:"Bytes of each disk directory read again in a second, to find what has rotted; 0: none."`
 	Upstream string        `yaml:"upstream,omitempty" doc:"http(s)://host[:port]: serve every host from this origin, with no cluster and no sites. What freshet edge --upstream sets."`
 	Site     string        `yaml:"site,omitempty" doc:"With upstream: file with a site document that says how to cache; without it every host is cached as its responses say."`
+}
+
+// Disk is a directory of a cache.
+type Disk struct {
+	Dir  string        `yaml:"dir,omitempty" required:"true" doc:"The directory, for this node alone; made if it is missing. A relative path is taken from the node file's directory."`
+	Size document.Size `yaml:"size,omitempty" required:"true" min:"64MiB" doc:"What the files in it take at most, all of them counted."`
 }
 
 // Router is a router's name server.

@@ -59,11 +59,15 @@ func (f *File) clean(dir string) {
 	if f.Role != cluster.Router {
 		f.Router = Router{}
 	}
-	for _, p := range []*string{
+	paths := []*string{
 		&f.Data, &f.Cache.Site,
 		&f.Cluster.TLS.CA, &f.Cluster.TLS.Cert, &f.Cluster.TLS.Key,
 		&f.Bus.TLS.CA, &f.Bus.TLS.Cert, &f.Bus.TLS.Key,
-	} {
+	}
+	for i := range f.Cache.Disk {
+		paths = append(paths, &f.Cache.Disk[i].Dir)
+	}
+	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}

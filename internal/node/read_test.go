@@ -47,7 +47,7 @@ func TestRead(t *testing.T) {
 		Admin: "127.0.0.1:9101", Drain: document.Duration(10 * time.Second), Log: Log{"info", "text"},
 		Cluster: Cluster{Kind: "local", Address: "127.0.0.1:8500", Prefix: "freshet"},
 		Bus:     Bus{Address: "nats://b:1", Listen: "127.0.0.1:7071", User: "freshet"},
-		Cache:   Cache{Memory: 256 << 20},
+		Cache:   Cache{Memory: 256 << 20, Scrub: 4 << 20},
 	}
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("got  %+v\nwant %+v", f, want)
@@ -64,6 +64,13 @@ func TestRead(t *testing.T) {
 		if (f.Router.Answers == 2) != (role == "router") || (f.Cache.Memory > 0) != (role == "alone") {
 			t.Errorf("%s: sections of other roles are not empty: %+v, %+v", role, f.Router, f.Cache)
 		}
+	}
+	f, err = Read("/etc/f/node.yaml", []byte(leastEdge+"data: d\ncache: {disk: [{dir: d/cache, size: 64MiB}, {dir: /x, size: 1GiB}], scrub: 0}\n"), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Disk{{"/etc/f/d/cache", 64 << 20}, {"/x", 1 << 30}}; !reflect.DeepEqual(f.Cache.Disk, want) || f.Cache.Scrub != 0 {
+		t.Errorf("cache %+v, want disks %v and no scrub", f.Cache, want)
 	}
 	f, err = Read("/etc/f/node.yaml", []byte(leastOrigin+"cluster: {tls: {ca: ca.pem, cert: /c.pem, key: sub/k.pem}}\npop: ${NAME}\n"), lookup)
 	if err != nil {
@@ -128,6 +135,27 @@ func TestReadMistakes(t *testing.T) {
 		{"sections of other roles", leastOrigin + "cache: {memory: 1GiB}\nrouter: {answers: 1}\n", []string{
 			"7:1: cache: is for the roles edge and mid; this is the role origin",
 			"8:1: router: is for the role router; this is the role origin"}},
+		{"disks", leastEdge + `data: d
+cache:
+  disk:
+    - {dir: /a/b, size: 1GiB}
+    - {dir: /a/b/, size: 63MiB}
+    - {dir: /a/b/c, size: 1GiB}
+    - {dir: /a/bc, size: 1GiB}
+    - {dir: /a, size: 1GiB}
+    - {size: 1GiB}
+    - {dir: x}
+    - {dir: ./d, size: 1GiB}
+  scrub: -1
+`, []string{
+			"9:13: cache.disk[1].dir: /a/b/ is taken by cache.disk[0]",
+			`9:26: cache.disk[1].size: "63MiB" must be at least 64MiB`,
+			"10:13: cache.disk[2].dir: /a/b/c lies within /a/b, that of cache.disk[0]: choose directories side by side",
+			"12:13: cache.disk[4].dir: /a contains /a/b, that of cache.disk[0]: choose directories side by side",
+			"13:7: cache.disk[5].dir: is missing: The directory, for this node alone; made if it is missing. A relative path is taken from the node file's directory.",
+			"14:7: cache.disk[6].size: is missing: What the files in it take at most, all of them counted.",
+			"15:13: cache.disk[7].dir: ./d contains data, d: choose a directory within that, or beside it",
+			`16:10: cache.scrub: "-1" is not a size such as "512", "64KiB", "256MiB" or "1.5GB"`}},
 		{"upstream", strings.Replace(leastAlone, "http://o", "o:80", 1), []string{`4:19: cache.upstream: "o:80" must begin with http:// or https://`}},
 		{"zones", leastRouter + `router:
   zones:
@@ -247,6 +275,8 @@ func TestTextReadsBack(t *testing.T) {
 	edge.Listen = []string{"127.0.0.11:8080"}
 	edge.Bus.Address = "nats://127.0.0.1:7071"
 	edge.Cache.Memory = 1000_000_000
+	edge.Cache.Disk = []Disk{{"/cache/a", 1 << 40}, {"/cache/b", 64 << 20}}
+	edge.Cache.Scrub = 0
 	edge.Data = "/data/${NAME}/$${NAME}/$NAME"
 	for _, f := range []*File{distributor, router, edge} {
 		text, err := f.Text()

@@ -8,6 +8,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,7 +19,9 @@ import (
 	"freshet/edge/invalidate"
 	"freshet/edge/listener"
 	"freshet/edge/response"
-	"freshet/edge/store/memory"
+	"freshet/edge/store"
+	"freshet/edge/store/disk"
+	"freshet/edge/store/tiered"
 	"freshet/edge/upstream"
 	"freshet/internal/cluster"
 	"freshet/internal/command"
@@ -48,7 +51,7 @@ type Edge struct {
 
 	sites    atomic.Pointer[sites]
 	draining atomic.Bool
-	store    *memory.Store
+	store    store.Store
 	table    *invalidate.Table
 	parents  *upstream.Parents
 	client   *upstream.Client
@@ -61,7 +64,7 @@ type Edge struct {
 // New makes an edge or a mid from its environment. It listens and starts nothing.
 func New(env node.Env) (*Edge, error) {
 	f := env.File
-	store, err := memory.New(int64(f.Cache.Memory))
+	store, err := openStore(env)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +73,7 @@ func New(env node.Env) (*Edge, error) {
 		store: store, maxBody: store.MaxSize() - header.MaxBytes,
 		table: invalidate.New(), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
 	}
-	if e.metrics, err = newMetrics(env.Metrics, store, e.table); err != nil {
+	if e.metrics, err = newMetrics(env.Metrics, e.table); err != nil {
 		store.Close()
 		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
 	}
@@ -81,6 +84,33 @@ func New(env node.Env) (*Edge, error) {
 		env.Admin.Handle("GET /explain", http.HandlerFunc(e.explainPage))
 	}
 	return e, nil
+}
+
+// openStore opens what the node file's cache section says. A disk that fails later is a
+// warning of readiness: the node serves on without it.
+func openStore(env node.Env) (*tiered.Store, error) {
+	c := env.File.Cache
+	cfg := tiered.Config{Memory: int64(c.Memory), Log: env.Log}
+	for _, d := range c.Disk {
+		cfg.Disks = append(cfg.Disks, disk.Config{Dir: d.Dir, Size: int64(d.Size), ScrubRate: int64(c.Scrub)})
+	}
+	opened, err := tiered.Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := opened.Register(env.Metrics); err != nil {
+		opened.Close()
+		return nil, fmt.Errorf("metrics of %s: %w", env.File.Name, err)
+	}
+	for i, d := range c.Disk {
+		env.Health.Warn("disk "+d.Dir, func() error {
+			if !opened.Up(i) {
+				return errors.New("out of service after an error: see the log")
+			}
+			return nil
+		})
+	}
+	return opened, nil
 }
 
 // Run serves until ctx ends, then drains: it is withdrawn from the cluster, stops

@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"freshet/edge/invalidate"
-	"freshet/edge/store/memory"
 	"freshet/edge/upstream"
 	"freshet/internal/httpcache"
 )
@@ -19,7 +18,7 @@ type metrics struct {
 	unstored                      *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer, store *memory.Store, table *invalidate.Table) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, error) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "freshet_edge_requests_total",
 		Help: "Requests answered, by how: hit, stale (served past its lifetime), miss (fetched), pass (not for caching), refused (unknown host, loop, method) or failed (no parent answered). A rise of failed means that parents or the origin are in trouble.",
@@ -51,22 +50,6 @@ func newMetrics(reg prometheus.Registerer, store *memory.Store, table *invalidat
 	r.pass, r.refused, r.failed = requests.WithLabelValues("pass"), requests.WithLabelValues("refused"), requests.WithLabelValues("failed")
 	for _, c := range []prometheus.Collector{
 		requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "freshet_edge_stored_bytes",
-			Help: "Bytes of RAM charged for stored responses. It rises to the configured memory and stays there.",
-		}, func() float64 { return float64(store.Stats().Bytes) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "freshet_edge_evicted_total",
-			Help: "Stored responses dropped from RAM for space. A steep rise means that memory is small for what is asked for.",
-		}, func() float64 { return float64(store.Stats().Evicted) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "freshet_edge_rejected_total",
-			Help: "Responses that were not admitted to RAM because what is there is asked for more often. It rises when memory is full.",
-		}, func() float64 { return float64(store.Stats().Rejected) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "freshet_edge_dropped_total",
-			Help: "Responses lost on their way into RAM because its queue was full. A rise means that the node is overloaded.",
-		}, func() float64 { return float64(store.Stats().Dropped) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_marks",
 			Help: "Purge marks held in RAM. It rises with purges and is bounded.",

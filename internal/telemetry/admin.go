@@ -161,8 +161,8 @@ func serveLive(w http.ResponseWriter, _ *http.Request) {
 	w.Write([]byte("ok\n"))
 }
 
-// readyHandler answers 200 when every probe is content, else 503 with a line for
-// each that is not. With ?verbose the others have a line too.
+// readyHandler answers 200 when every probe is content, or warns, else 503; with a line
+// for each that is not. With ?verbose the others have a line too.
 func readyHandler(health *Health) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		verbose := r.URL.Query().Has("verbose")
@@ -170,6 +170,8 @@ func readyHandler(health *Health) http.Handler {
 		code, verdict := http.StatusOK, "ready"
 		for _, result := range health.Results() {
 			switch {
+			case result.Err != nil && result.Warning:
+				fmt.Fprintf(&b, "[!] %s: %s\n", result.Name, strings.ReplaceAll(result.Err.Error(), "\n", "; "))
 			case result.Err != nil:
 				code, verdict = http.StatusServiceUnavailable, "not ready"
 				fmt.Fprintf(&b, "[-] %s: %s\n", result.Name, strings.ReplaceAll(result.Err.Error(), "\n", "; "))

@@ -85,6 +85,18 @@ func TestAdminNotReady(t *testing.T) {
 	}
 }
 
+func TestAWarningLeavesTheNodeReady(t *testing.T) {
+	a, health := newTestAdmin(t)
+	health.Warn("disk", func() error { return errors.New("out of service") })
+	w := ask(a, net.IPv4(127, 0, 0, 1), httptest.NewRequest("GET", "http://127.0.0.1/readyz", nil))
+	if want := "[!] disk: out of service\nready\n"; w.Code != http.StatusOK || w.Body.String() != want {
+		t.Errorf("%d %q, want 200 %q", w.Code, w.Body, want)
+	}
+	if err := health.Err(); err != nil {
+		t.Errorf("not ready because of a warning: %v", err)
+	}
+}
+
 func TestAdminHosts(t *testing.T) {
 	loopback, lan := net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 7)
 	tests := []struct {

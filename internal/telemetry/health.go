@@ -21,30 +21,38 @@ type Health struct {
 		sync.Mutex
 		names  []string
 		probes map[string]Probe
+		warns  map[string]bool // those of Warn
 	}
 }
 
 // NewHealth has no probes; without any, a node is ready.
 func NewHealth() *Health {
 	h := &Health{}
-	h.mu.probes = make(map[string]Probe)
+	h.mu.probes, h.mu.warns = make(map[string]Probe), make(map[string]bool)
 	return h
 }
 
 // Check adds a probe, or replaces the one of that name.
-func (h *Health) Check(name string, p Probe) {
+func (h *Health) Check(name string, p Probe) { h.add(name, p, false) }
+
+// Warn is Check for a part that the node can serve without: what its probe says shows,
+// and leaves the node ready.
+func (h *Health) Warn(name string, p Probe) { h.add(name, p, true) }
+
+func (h *Health) add(name string, p Probe, warn bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if _, ok := h.mu.probes[name]; !ok {
 		h.mu.names = append(h.mu.names, name)
 	}
-	h.mu.probes[name] = p
+	h.mu.probes[name], h.mu.warns[name] = p, warn
 }
 
 // Result is what one probe said.
 type Result struct {
-	Name string
-	Err  error
+	Name    string
+	Err     error
+	Warning bool // the node is ready all the same
 }
 
 // Results asks every probe, in the order in which they were added.
@@ -53,7 +61,7 @@ func (h *Health) Results() []Result {
 	results := make([]Result, len(h.mu.names))
 	probes := make([]Probe, len(h.mu.names))
 	for i, name := range h.mu.names {
-		results[i].Name, probes[i] = name, h.mu.probes[name]
+		results[i].Name, results[i].Warning, probes[i] = name, h.mu.warns[name], h.mu.probes[name]
 	}
 	h.mu.Unlock()
 	for i, p := range probes {
@@ -62,10 +70,11 @@ func (h *Health) Results() []Result {
 	return results
 }
 
-// Err is nil when every probe is, else the first that is not, with its name.
+// Err is nil when every probe is, warnings aside, else the first that is not, with its
+// name.
 func (h *Health) Err() error {
 	for _, r := range h.Results() {
-		if r.Err != nil {
+		if r.Err != nil && !r.Warning {
 			return fmt.Errorf("%s: %w", r.Name, r.Err)
 		}
 	}

@@ -21,6 +21,7 @@ type Stats struct {
 type DiskStats struct {
 	Dir      string
 	Capacity int64
+	Served   int64 // responses that Get found there
 	disk.Stats
 }
 
@@ -28,17 +29,25 @@ type DiskStats struct {
 func (s *Store) Stats() Stats {
 	c := &s.counts
 	stats := Stats{
-		MemoryHits: c.memoryHits.sum(), DiskHits: c.diskHits.sum(), Misses: c.misses.sum(),
+		MemoryHits: c.memoryHits.sum(), Misses: c.misses.sum(),
 		Promoted: c.promoted.sum(), Offered: c.offered.sum(), Memory: s.memory.Stats(),
 	}
-	for _, v := range s.volumes {
-		stats.Disks = append(stats.Disks, DiskStats{v.dir, v.store.Capacity(), v.store.Stats()})
+	for i := range s.volumes {
+		stats.Disks = append(stats.Disks, s.volumes[i].stats())
+		stats.DiskHits += stats.Disks[i].Served
 	}
 	return stats
 }
 
+func (v *volume) stats() DiskStats {
+	return DiskStats{v.dir, v.onDisk.Capacity(), v.served.Load(), v.onDisk.Stats()}
+}
+
+// Up reports whether the i-th disk of Config.Disks is in service.
+func (s *Store) Up(i int) bool { return s.volumes[i].onDisk.Stats().Up }
+
 type counts struct {
-	memoryHits, diskHits, misses, promoted, offered counter
+	memoryHits, misses, promoted, offered counter
 }
 
 // counter is spread over cache lines, so that cores which count hits of different keys

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
@@ -33,7 +34,7 @@ type Config struct {
 // Store is a store.Store of several tiers.
 type Store struct {
 	memory  *memory.Store
-	volumes []volume
+	volumes []*volume
 	max     int64
 	stripes [stripes]stripe
 	offers  *offers
@@ -43,7 +44,7 @@ type Store struct {
 // stripe is what the keys whose sums fall into it share.
 type stripe struct {
 	sync.Mutex                    // held while RAM or disk changes
-	changes    uint64             // guarded; rises with every Put and Delete
+	changes    atomic.Uint64      // rises at the end of every Put and Delete
 	reads      singleflight.Group // reads from disk under way
 }
 
@@ -54,7 +55,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	volumes := make([]volume, len(cfg.Disks))
+	volumes := make([]*volume, len(cfg.Disks))
 	var group errgroup.Group
 	for i, d := range cfg.Disks {
 		d.Hot, d.Log = ram.HasSum, cfg.Log
@@ -71,8 +72,8 @@ func Open(cfg Config) (*Store, error) {
 	}
 	if err := group.Wait(); err != nil {
 		for _, v := range volumes {
-			if v.store != nil {
-				v.store.Close()
+			if v != nil {
+				v.Close()
 			}
 		}
 		ram.Close()
@@ -81,12 +82,12 @@ func Open(cfg Config) (*Store, error) {
 	return join(ram, volumes), nil
 }
 
-func join(ram *memory.Store, volumes []volume) *Store {
+func join(ram *memory.Store, volumes []*volume) *Store {
 	s := &Store{memory: ram, volumes: volumes, max: ram.MaxSize()}
 	if len(volumes) > 0 {
-		least := volumes[0].store.MaxSize()
+		least := volumes[0].MaxSize()
 		for _, v := range volumes[1:] {
-			least = min(least, v.store.MaxSize())
+			least = min(least, v.MaxSize())
 		}
 		s.max = max(s.max, least)
 		s.offers = newOffers(s)
@@ -106,8 +107,9 @@ func (s *Store) Get(key response.Key) *response.Response {
 		return r
 	}
 	if len(s.volumes) > 0 {
-		if r = s.read(key); r != nil {
-			s.counts.diskHits.add(key)
+		disk := s.home(key)
+		if r = s.read(key, disk); r != nil {
+			disk.served.Add(1)
 			return r
 		}
 	}
@@ -117,7 +119,7 @@ func (s *Store) Get(key response.Key) *response.Response {
 
 // read gets a response from its disk, and copies it to RAM if it is small. Those who
 // ask for one key at the same time share one read.
-func (s *Store) read(key response.Key) *response.Response {
+func (s *Store) read(key response.Key, disk *volume) *response.Response {
 	st := s.stripe(key)
 	got, _, _ := st.reads.Do(key.Text, func() (any, error) {
 		if s.memory.Has(key) {
@@ -125,17 +127,15 @@ func (s *Store) read(key response.Key) *response.Response {
 				return r, nil // another reader has just copied it
 			}
 		}
-		st.Lock()
-		before := st.changes
-		st.Unlock()
-		r := small(s.home(key).Get(key))
+		before := st.changes.Load()
+		r := small(disk.Get(key))
 		if r == nil || !inRAM(r) {
 			return r, nil
 		}
 		// Not worth waiting for: who changes a key of the stripe may be writing to disk.
 		if st.TryLock() {
 			defer st.Unlock()
-			if st.changes == before {
+			if st.changes.Load() == before {
 				s.memory.Put(r)
 				s.counts.promoted.add(key)
 			}
@@ -190,7 +190,7 @@ func (s *Store) Put(r *response.Response) {
 			return
 		}
 	}
-	st.changes++
+	defer st.changes.Add(1)
 	st.reads.Forget(r.Key.Text) // what it reads may be what r replaces
 	if r.Body != nil && r.Body.Len() > smallBody {
 		if disk.Offer(r) {
@@ -229,7 +229,7 @@ func (s *Store) Delete(key response.Key) {
 	st := s.stripe(key)
 	st.Lock()
 	defer st.Unlock()
-	st.changes++
+	defer st.changes.Add(1)
 	st.reads.Forget(key.Text)
 	s.memory.Delete(key)
 	s.home(key).Delete(key)
@@ -239,7 +239,7 @@ func (s *Store) Delete(key response.Key) {
 func (s *Store) Capacity() int64 {
 	n := s.memory.Capacity()
 	for _, v := range s.volumes {
-		n += v.store.Capacity()
+		n += v.Capacity()
 	}
 	return n
 }
@@ -253,7 +253,7 @@ func (s *Store) Close() {
 		s.offers.close()
 	}
 	for _, v := range s.volumes {
-		v.store.Close()
+		v.Close()
 	}
 	s.memory.Close()
 }

@@ -2,6 +2,7 @@ package tiered
 
 import (
 	"math"
+	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
 
@@ -21,32 +22,33 @@ type onDisk interface {
 // volume is one directory. What belongs to it stays there when it is out of service:
 // RAM and the parents serve that share until somebody replaces the disk.
 type volume struct {
-	store  onDisk
+	onDisk
 	dir    string
+	served atomic.Int64
 	seed   uint64
 	weight float64
 }
 
-func newVolume(dir string, size int64, store onDisk) volume {
-	return volume{store: store, dir: dir, seed: xxh3.HashString(dir), weight: float64(size)}
+func newVolume(dir string, size int64, store onDisk) *volume {
+	return &volume{onDisk: store, dir: dir, seed: xxh3.HashString(dir), weight: float64(size)}
 }
 
 // home is the disk that a key belongs to: the winner of weighted rendezvous, whose
 // shares are as the sizes.
-func (s *Store) home(key response.Key) onDisk {
+func (s *Store) home(key response.Key) *volume {
+	best := s.volumes[0]
 	if len(s.volumes) == 1 {
-		return s.volumes[0].store
+		return best
 	}
-	best, most := 0, math.Inf(-1)
-	for i := range s.volumes {
-		v := &s.volumes[i]
+	most := math.Inf(-1)
+	for _, v := range s.volumes {
 		// A number in (0, 1) from the upper 53 bits; its logarithm is negative.
 		u := (float64(mix(key.Sum.Lo^v.seed)>>11) + 0.5) / (1 << 53)
 		if score := -v.weight / math.Log(u); score > most {
-			best, most = i, score
+			best, most = v, score
 		}
 	}
-	return s.volumes[best].store
+	return best
 }
 
 // mix spreads every bit of x over all bits (the finalizer of SplitMix64).

@@ -85,12 +85,13 @@ func (t *Table) Run(ctx context.Context) error {
 // Tend is what Run does from time to time. A journal that cannot be written is
 // abandoned rather than left to say less than what is known; its owner logs all that.
 func (t *Table) Tend() {
-	if t.journal.Sync() == nil && !t.journal.Due() {
+	failed := t.journal.Sync() != nil
+	if !failed && !t.journal.Due() {
 		return
 	}
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	if t.journal.Rewrite(t.state) != nil {
+	if t.journal.Rewrite(t.state) != nil && failed {
 		_ = t.journal.Abandon()
 	}
 }

@@ -1,0 +1,38 @@
+// Package journal keeps on disk what an invalidate.Table knows, so that what was
+// purged stays so when a node with stored responses on disk starts again. It is one
+// file that is only appended to, in one directory of the node, and from time to time
+// written anew.
+//
+// What binds stored responses to a journal is the generation that both bear, drawn at
+// random. So a journal that is lost, of elsewhere or too damaged to be believed never
+// brings anything back: whoever has none begins one with a generation of its own, under
+// which nothing is stored.
+//
+// The file, in little endian. Every sum is the 64-bit xxh3, seeded with the file's id,
+// so that what another file has left on the disk is no record of this one:
+//
+//	header, 40 bytes
+//	0         8         12     16         24         32         40
+//	| magic   | version | zero | file id  | base     | sum      |
+//	  base: so many bytes were durable before the file got its name: the header and
+//	  the state that the file begins with. Sum: of what stands before it.
+//
+//	record, 24 bytes and the payload, with zeros up to a multiple of 8
+//	0         8         12     13     16          24
+//	| sum     | length  | kind | zero | durable   | payload ...
+//	  sum: of all from length to the end of the payload. length: of the payload.
+//	  durable: so many bytes of the file were durable when the record was written.
+//
+//	payload by kind
+//	1 state    log, applied, floor, generation, keyed, touches, touch floor (8 each);
+//	           the first record and no other
+//	2 marks    as many as there are: scope (16), sequence (8)
+//	3 touched  touch floor (8), as many as there are: scope (16), count (8)
+//	4 applied  sequence (8), as many as there are: scope (16)
+//	5 forgot   floor (8)
+//	6 note     nothing: it bears the word of what is durable
+//
+// A file is good up to its first record that is not whole. Where that lies below the
+// base, or a later record says that it was durable, the file is damaged and nothing in
+// it is believed. Else it is the end: what came after had not been acknowledged.
+package journal

@@ -2,7 +2,7 @@
 // takes 24 bytes and has no pointers, so that the garbage collector need not look at it.
 // The table grows by pages, in place and a little at a time: at no moment does it lie in
 // RAM twice, and it leaves no garbage behind. That makes about 30 bytes for each stored
-// response, from a hundred thousand of them on.
+// response, from a million of them on.
 package index
 
 import (

@@ -64,8 +64,13 @@ type Answer struct {
 
 	// The body: Bytes, else Stream, else none. A listener leaves it out where the
 	// request's method or the status has none (HEAD, 204, 304).
-	Bytes  []byte
-	Stream io.Reader // read to its end; an error breaks the transfer off
+	Bytes []byte
+	// Stream is read to its end; an error breaks the transfer off, and so does an end
+	// before Length. If it is an io.WriterTo the listener has it write itself, to a writer
+	// that sends each piece at once and is an io.ReaderFrom for open files, which the kernel
+	// copies to the connection where it can. It is closed, if need be, by whoever answers,
+	// after Respond: the listener never does, and has no use for it after that.
+	Stream io.Reader
 	// Length of the body in bytes; -1 when it is not known. It is what a HEAD says
 	// of the body that it does not send.
 	Length int64

@@ -4,22 +4,15 @@ package listener
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"freshet/edge/exchange"
 	"freshet/internal/header"
 )
-
-// copySize is the piece in which bodies are handed to the connection, in bytes.
-const copySize = 32 << 10
-
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // Full is an http.Handler that hands every request to Handler.
 type Full struct {
@@ -165,7 +158,7 @@ func (to *responder) Respond(a *exchange.Answer) error {
 	case a.Bytes != nil:
 		_, err = to.w.Write(a.Bytes)
 	case a.Stream != nil:
-		if err = to.stream(a.Stream); err == nil && a.Trailer != nil {
+		if err = to.stream(a.Stream, a.Length); err == nil && a.Trailer != nil {
 			to.trailer(a.Trailer())
 		}
 	}
@@ -183,31 +176,5 @@ func (to *responder) trailer(h *header.Block) {
 	}
 	for name, value := range h.All() {
 		to.w.Header().Add(http.TrailerPrefix+name, value)
-	}
-}
-
-// stream copies a body that is still arriving: what has come goes out at once.
-func (to *responder) stream(body io.Reader) error {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
-	flush := http.NewResponseController(to.w)
-	for {
-		n, err := body.Read(buf[:])
-		if n > 0 {
-			if _, err := to.w.Write(buf[:n]); err != nil {
-				return err
-			}
-			if n < copySize {
-				if err := flush.Flush(); err != nil {
-					return err
-				}
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
 	}
 }

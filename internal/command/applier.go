@@ -15,6 +15,17 @@ type Applier interface {
 	Restart(clock Clock, why RestartReason) error
 }
 
+// Committer is an Applier that leaves it to Commit to make durable what Apply has
+// carried out, so that one write serves the commands of a moment. None of them counts
+// as applied before that.
+type Committer interface {
+	Applier
+	// Commit makes durable what was applied since it last returned nil. After an error
+	// it is called again, with or without further commands before; and some that were
+	// applied may be applied again.
+	Commit() error
+}
+
 // RestartReason says why the follower could not simply go on.
 type RestartReason string
 

@@ -31,6 +31,8 @@ const (
 	maxRetry    = 2 * time.Second
 	stallPolls  = 3               // polls without any progress towards a higher head after which reading begins anew
 	startQuiet  = 3 * time.Second // a log that is away when a node starts may be starting too
+	commitRetry = time.Second     // after a Commit that failed, if no command comes before
+	maxBatch    = 64              // commands that one Commit makes durable, and that are read ahead
 	shortLooks  = 3               // looks in a row at a log that ends below what was applied, until it is believed
 )
 
@@ -48,13 +50,15 @@ type Config struct {
 // Follower follows the command log. Its methods other than Run may be called from any
 // goroutine.
 type Follower struct {
-	cfg     Config
-	metrics *metrics
-	clock   atomic.Pointer[command.Clock]
-	ready   atomic.Bool   // has caught up once
-	changed chan struct{} // there is progress to publish
-	short   int           // looks in a row at a log that is too short; Run's
-	failing bool          // the last session has failed, and that was logged; Run's
+	cfg       Config
+	metrics   *metrics
+	clock     atomic.Pointer[command.Clock]
+	ready     atomic.Bool   // has caught up once
+	changed   chan struct{} // there is progress to publish
+	short     int           // looks in a row at a log that is too short; Run's
+	failing   bool          // the last session has failed, and that was logged; Run's
+	done      command.Clock // carried out in this session, if not yet committed; Run's
+	undurable bool          // the last Commit has failed; Run's
 
 	mu struct {
 		sync.Mutex
@@ -140,7 +144,13 @@ func (f *Follower) follow(ctx context.Context) error {
 	defer wg.Wait()
 	defer stop(nil)
 	wg.Go(func() { f.watch(ctx, clock.Log, stop) })
+	entries := make(chan bus.Entry, maxBatch)
+	wg.Go(func() {
+		defer close(entries)
+		stop(ahead(ctx, reader, entries))
+	})
 
+	f.done = clock
 	for {
 		if f.Clock().Seq >= head.Last {
 			f.recovered()
@@ -148,17 +158,80 @@ func (f *Follower) follow(ctx context.Context) error {
 				f.cfg.Log.Info("command log applied up to its head", "clock", f.Clock())
 			}
 		}
-		e, err := reader.Next(ctx)
-		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				return cause
-			}
-			return err
-		}
-		if err := f.deliver(e); err != nil {
+		if err := f.batch(ctx, entries); err != nil {
 			return err
 		}
 	}
+}
+
+// ahead reads into entries until it fails.
+func ahead(ctx context.Context, reader bus.Reader, entries chan<- bus.Entry) error {
+	for {
+		e, err := reader.Next(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case entries <- e:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// batch waits for a command and carries out those that are there, then commits them.
+// It returns why the session has ended, if so.
+func (f *Follower) batch(ctx context.Context, entries <-chan bus.Entry) error {
+	var again <-chan time.Time
+	if f.undurable {
+		timer := time.NewTimer(commitRetry)
+		defer timer.Stop()
+		again = timer.C
+	}
+	select {
+	case e, ok := <-entries:
+		if !ok {
+			return context.Cause(ctx)
+		}
+		for n := 1; ; n++ {
+			if err := f.deliver(e); err != nil {
+				return errors.Join(err, f.commit())
+			}
+			if n == maxBatch || len(entries) == 0 {
+				break
+			}
+			if e, ok = <-entries; !ok {
+				break
+			}
+		}
+	case <-again:
+	}
+	_ = f.commit() // it says so itself, and is tried again
+	return nil
+}
+
+// commit makes durable what was carried out, and only then says so. While that fails
+// commands go on being carried out: what they make untrue must not be served.
+func (f *Follower) commit() error {
+	if f.done == f.Clock() {
+		return nil
+	}
+	if c, ok := f.cfg.Applier.(command.Committer); ok {
+		if err := c.Commit(); err != nil {
+			if !f.undurable {
+				f.cfg.Log.Error("commands cannot be made durable and are not acknowledged", "clock", f.done, "err", err)
+			}
+			f.undurable = true
+			return fmt.Errorf("make commands up to %s durable: %w", f.done, err)
+		}
+	}
+	if f.undurable {
+		f.undurable = false
+		f.cfg.Log.Info("commands are durable again", "clock", f.done)
+	}
+	f.advance(f.done)
+	f.recovered()
+	return nil
 }
 
 func (f *Follower) read(ctx context.Context, clock command.Clock) (bus.Reader, error) {
@@ -205,7 +278,7 @@ func (f *Follower) adopt(head bus.Head) error {
 
 // deliver applies one record.
 func (f *Follower) deliver(e bus.Entry) error {
-	clock := f.Clock()
+	clock := f.done
 	if e.Seq <= clock.Seq {
 		return fmt.Errorf("command log delivers %s after %s", e.Seq, clock)
 	}
@@ -227,9 +300,10 @@ func (f *Follower) deliver(e bus.Entry) error {
 		return fmt.Errorf("apply command %s at %s: %w", c.ID, e.Seq, err)
 	}
 	f.metrics.applied.Inc()
-	clock.Seq = e.Seq
-	f.advance(clock)
-	f.recovered()
+	f.done.Seq = e.Seq
+	if _, ok := f.cfg.Applier.(command.Committer); !ok {
+		return f.commit()
+	}
 	return nil
 }
 
@@ -251,6 +325,7 @@ func (f *Follower) restart(clock command.Clock, why command.RestartReason) error
 		level = slog.LevelInfo
 	}
 	f.cfg.Log.Log(context.Background(), level, "restarted at the command log", "clock", clock, "reason", why)
+	f.done = clock
 	f.advance(clock)
 	return nil
 }

@@ -3,7 +3,9 @@ package follower_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -104,6 +106,14 @@ func TestNotReadyBeforeCaughtUp(t *testing.T) {
 	})
 }
 
+// numbered are the lines that format makes of the numbers from first to last.
+func numbered(format string, first, last int) (lines []string) {
+	for n := first; n <= last; n++ {
+		lines = append(lines, fmt.Sprintf(format, n))
+	}
+	return lines
+}
+
 func TestGap(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -132,11 +142,11 @@ func TestGap(t *testing.T) {
 			synctest.Wait()
 			block := make(chan struct{})
 			r.rec.set(func(r *recorder) { r.mu.block = block })
-			last := r.append("a", "b", "c", "d")
-			synctest.Wait() // a is being applied
+			last := r.append(slices.Repeat([]string{"a"}, 100)...)
+			synctest.Wait() // the first is being applied, 64 are read ahead and one waits for room
 			r.bus.Truncate(last)
 			close(block)
-		}, []string{"1.1 a", "restart gap 1.3", "1.4 d"}},
+		}, append(numbered("1.%d a", 1, 66), "restart gap 1.99", "1.100 a")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			withRig(t, func(r *rig) {

@@ -145,13 +145,20 @@ func withRig(t *testing.T, test func(r *rig)) {
 // follow starts a follower as of start, and has it ended with the test.
 func (r *rig) follow(start command.Clock) {
 	r.t.Helper()
-	r.rec, r.metrics = newRecorder(r.t, start), prometheus.NewRegistry()
+	r.rec = newRecorder(r.t, start)
+	r.run(r.rec, start)
+}
+
+// run starts a follower for an Applier.
+func (r *rig) run(applier command.Applier, start command.Clock) {
+	r.t.Helper()
+	r.metrics = prometheus.NewRegistry()
 	var b bus.Bus = r.bus
 	if r.deaf != nil {
 		b = r.deaf
 	}
 	f, err := follower.New(follower.Config{
-		Node: "e1", Role: "edge", Bus: b, Applier: r.rec, Start: start,
+		Node: "e1", Role: "edge", Bus: b, Applier: applier, Start: start,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Metrics: r.metrics,
 	})
 	if err != nil {

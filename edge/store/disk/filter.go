@@ -1,0 +1,42 @@
+package disk
+
+// filter is a set of keys that never forgets one and now and then believes that it has
+// one which it doesn't: a Bloom filter in blocks of a cache line. At the number of keys
+// that it was made for it takes 10 bits each and is wrong about one time in a hundred.
+type filter struct {
+	blocks []filterBlock
+}
+
+type filterBlock [8]uint64
+
+const (
+	filterBits   = 10 // for each key
+	filterProbes = 6
+)
+
+func newFilter(keys int) *filter {
+	return &filter{make([]filterBlock, max(1, (keys*filterBits+511)/512))}
+}
+
+func (f *filter) block(lo uint64) *filterBlock {
+	return &f.blocks[(lo>>32)*uint64(len(f.blocks))>>32]
+}
+
+func (f *filter) add(hi, lo uint64) {
+	b := f.block(lo)
+	for range filterProbes {
+		b[hi>>6&7] |= 1 << (hi & 63)
+		hi >>= 9
+	}
+}
+
+func (f *filter) has(hi, lo uint64) bool {
+	b := f.block(lo)
+	for range filterProbes {
+		if b[hi>>6&7]&(1<<(hi&63)) == 0 {
+			return false
+		}
+		hi >>= 9
+	}
+	return true
+}

@@ -58,15 +58,19 @@ func newEdgeCommand() *cobra.Command {
 	cmd := newRoleCommand(cluster.Edge)
 	cmd.Use = "edge -c FILE | --listen ADDR --upstream URL"
 	cmd.Example = `  freshet edge -c edge.yaml
-  freshet edge --listen :8080 --upstream http://127.0.0.1:3000   # a caching reverse proxy, no cluster`
+  freshet edge --listen :8080 --upstream http://127.0.0.1:3000   # a caching reverse proxy, no cluster
+  freshet edge --upstream http://127.0.0.1:3000 --disk /var/cache/freshet --disk-size 200GiB   # that stays warm over a restart`
 	alone := node.New(cluster.Edge, "edge")
 	var listen []string
 	var memory string
+	var disks, sizes []string
 	f := cmd.Flags()
 	f.StringVar(&alone.Cache.Upstream, "upstream", "", "`URL` to cache for every host, without a cluster: http(s)://host[:port]")
 	f.StringVar(&alone.Cache.Site, "site", "", "with --upstream: `FILE` with a site document that says how to cache")
 	f.StringSliceVar(&listen, "listen", []string{":8080"}, "with --upstream: addresses to listen on")
 	f.StringVar(&memory, "memory", "256MiB", "with --upstream: RAM for stored responses")
+	f.StringArrayVar(&disks, "disk", nil, "with --upstream: `DIR` for stored responses, which survive a restart there; once for each disk")
+	f.StringArrayVar(&sizes, "disk-size", nil, "with --upstream: `SIZE` that the files in DIR take at most; once for all, or once after each --disk (default "+defaultDiskSize+")")
 	f.StringVar(&alone.Name, "name", "edge", "with --upstream: name in Via and Cache-Status")
 	f.StringVar(&alone.Admin, "admin", alone.Admin, "with --upstream: `address` of health, metrics and profiles")
 	f.StringVar(&alone.Log.Level, "log-level", "info", "with --upstream: debug, info, warn or error")
@@ -74,7 +78,7 @@ func newEdgeCommand() *cobra.Command {
 	fromFile := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if alone.Cache.Upstream == "" {
-			for _, name := range []string{"site", "listen", "memory", "name", "admin", "log-level", "log-format"} {
+			for _, name := range []string{"site", "listen", "memory", "disk", "disk-size", "name", "admin", "log-level", "log-format"} {
 				if cmd.Flags().Changed(name) {
 					return fail(exitUsage, "--%s goes with --upstream; with -c the node file says it", name)
 				}
@@ -87,6 +91,10 @@ func newEdgeCommand() *cobra.Command {
 		if err := alone.Cache.Memory.UnmarshalText([]byte(memory)); err != nil {
 			return fail(exitUsage, "--memory %s: %w", memory, err)
 		}
+		var err error
+		if alone.Cache.Disk, err = disksOf(disks, sizes); err != nil {
+			return err
+		}
 		alone.Listen = listen
 		checked, err := reread(alone)
 		if err != nil {
@@ -95,6 +103,35 @@ func newEdgeCommand() *cobra.Command {
 		return runNodes(cmd.Context(), checked)
 	}
 	return cmd
+}
+
+// defaultDiskSize is what --disk takes without --disk-size: enough to be of use, and
+// little enough not to surprise.
+const defaultDiskSize = "10GiB"
+
+// disksOf pairs the directories of --disk with the sizes of --disk-size.
+func disksOf(dirs, sizes []string) ([]node.Disk, error) {
+	switch {
+	case len(sizes) > 0 && len(dirs) == 0:
+		return nil, fail(exitUsage, "--disk-size %s goes with --disk DIR", sizes[0])
+	case len(sizes) > 1 && len(sizes) != len(dirs):
+		return nil, fail(exitUsage, "--disk-size is given %d times for %d --disk: give it once for all, or once for each", len(sizes), len(dirs))
+	case len(sizes) == 0:
+		sizes = []string{defaultDiskSize}
+	}
+	var disks []node.Disk
+	for i, dir := range dirs {
+		if dir == "" {
+			return nil, fail(exitUsage, "--disk needs a directory")
+		}
+		text := sizes[min(i, len(sizes)-1)]
+		size, err := document.ParseSize(text)
+		if err != nil {
+			return nil, fail(exitUsage, "--disk-size %s: %w", text, err)
+		}
+		disks = append(disks, node.Disk{Dir: dir, Size: size})
+	}
+	return disks, nil
 }
 
 // reread writes a node file that flags have made and reads it back, so that it is

@@ -1,7 +1,6 @@
 package tiered
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -62,7 +61,7 @@ func Open(cfg Config) (*Store, error) {
 		group.Go(func() error {
 			opened, err := disk.Open(d)
 			if err != nil {
-				return fmt.Errorf("open cache: %w", err)
+				return err
 			}
 			stats := opened.Stats()
 			cfg.Log.Info("cache opened", "dir", d.Dir, "responses", stats.Entries, "bytes", stats.Bytes, "size", opened.Capacity(), "dur", stats.OpenedIn)

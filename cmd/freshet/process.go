@@ -10,6 +10,7 @@ import (
 
 	"freshet/distributor"
 	"freshet/edge"
+	"freshet/edge/store/disk"
 	"freshet/internal/bus"
 	"freshet/internal/bus/jetstream"
 	"freshet/internal/cluster"
@@ -91,6 +92,11 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 		defer closeBus()
 	}
 	role, err := newRole(env)
+	for _, wrong := range []error{disk.ErrForeign, disk.ErrNewer, disk.ErrTooSmall} {
+		if errors.Is(err, wrong) {
+			return fail(exitInvalid, "%w", err) // another directory or size has to be named
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,10 @@ func (v *volume) metrics() []prometheus.Collector {
 			Name: "freshet_edge_disk_segments", ConstLabels: dir,
 			Help: "Segments in the directory, the files that stored responses lie in. It rises until the directory is full.",
 		}, value(func(s DiskStats) int64 { return s.Segments })),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "freshet_edge_disk_index_bytes", ConstLabels: dir,
+			Help: "RAM that the index of the directory takes, in bytes. It rises with the stored responses.",
+		}, value(func(s DiskStats) int64 { return s.IndexBytes })),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "freshet_edge_disk_hits_total", ConstLabels: dir,
 			Help: "Lookups that found a stored response in the directory and not in RAM. A rise against freshet_edge_memory_hits_total means that memory is small for what is asked for.",

@@ -3,7 +3,11 @@ package tiered
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +17,7 @@ import (
 
 	"freshet/edge/response"
 	"freshet/edge/store"
+	"freshet/edge/store/disk"
 	"freshet/edge/store/memory"
 	"freshet/edge/store/storetest"
 	"freshet/internal/command"
@@ -410,4 +415,68 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// openDisks opens a store on real directories of a size each.
+func openDisks(t *testing.T, ram, size int64, dirs ...string) *Store {
+	t.Helper()
+	cfg := Config{Memory: ram, Log: slog.New(slog.DiscardHandler)}
+	segment := int64(0)
+	if size < 64<<20 {
+		segment = 2 << 20
+	}
+	for _, dir := range dirs {
+		cfg.Disks = append(cfg.Disks, disk.Config{Dir: dir, Size: size, SegmentSize: segment})
+	}
+	s, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestConformanceOnDisks(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) store.Store { return openDisks(t, 1<<20, 12<<20, t.TempDir(), t.TempDir()) })
+}
+
+// TestARestartIsWarm: with its disks the store comes back with what it held.
+func TestARestartIsWarm(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	s := openDisks(t, 8<<20, 64<<20, a, b)
+	body := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, []int{0, 100, 100 << 10, 500 << 10}[i%4]) }
+	const n = 60
+	for i := range n {
+		put(t, s, fmt.Sprint(i), 1, body(i))
+	}
+	s.Close()
+	s = openDisks(t, 8<<20, 64<<20, a, b)
+	defer s.Close()
+	for range 2 { // from disk, and then what RAM has of it
+		for i := range n {
+			r := get(s, fmt.Sprint(i))
+			if r == nil {
+				t.Fatalf("response %d is gone", i)
+			}
+			if content, err := readAll(r.Body); err != nil || !bytes.Equal(content, body(i)) {
+				t.Fatalf("response %d: %d bytes, %v", i, len(content), err)
+			}
+		}
+	}
+	if stats := s.Stats(); stats.MemoryHits < n/2 || stats.Disks[0].Served == 0 || stats.Disks[1].Served == 0 {
+		t.Errorf("%+v: want hits of both disks, and of RAM after that", stats)
+	}
+}
+
+// TestOneThatDoesNotOpenOpensNone: the first directory is free again when the second
+// turns out to hold something else.
+func TestOneThatDoesNotOpenOpensNone(t *testing.T) {
+	good, foreign := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "letter.txt"), []byte("dear"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Memory: 1 << 20, Log: slog.New(slog.DiscardHandler), Disks: []disk.Config{{Dir: good, Size: 64 << 20}, {Dir: foreign, Size: 64 << 20}}}
+	if _, err := Open(cfg); !errors.Is(err, disk.ErrForeign) {
+		t.Fatalf("got %v, want disk.ErrForeign", err)
+	}
+	openDisks(t, 1<<20, 64<<20, good).Close()
 }

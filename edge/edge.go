@@ -13,10 +13,12 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"freshet/edge/invalidate"
+	"freshet/edge/invalidate/journal"
 	"freshet/edge/listener"
 	"freshet/edge/response"
 	"freshet/edge/store"
@@ -50,9 +52,12 @@ type Edge struct {
 	maxBody   int64
 
 	sites    atomic.Pointer[sites]
+	sited    <-chan struct{} // closed once the sites are known
+	setSited func()
 	draining atomic.Bool
 	store    store.Store
 	table    *invalidate.Table
+	journal  *journal.Journal // of table; nil without disks
 	parents  *upstream.Parents
 	client   *upstream.Client
 	fills    *upstream.Group
@@ -68,12 +73,19 @@ func New(env node.Env) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
+	table, journal, err := openTable(env) // after the store, whose directories begin empty
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
+	sited := make(chan struct{})
 	e := &Edge{
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
 		store: store, maxBody: store.MaxSize() - header.MaxBytes,
-		table: invalidate.New(), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
+		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
 	}
 	if e.metrics, err = newMetrics(env.Metrics, e.table); err != nil {
+		e.closeJournal()
 		store.Close()
 		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
 	}
@@ -116,6 +128,7 @@ func openStore(env node.Env) (*tiered.Store, error) {
 // Run serves until ctx ends, then drains: it is withdrawn from the cluster, stops
 // accepting, and finishes the requests under way within the node file's drain.
 func (e *Edge) Run(ctx context.Context) error {
+	defer e.closeJournal() // last: until the store is closed it holds what is untrue of it
 	defer e.store.Close()
 	defer e.client.Close()
 	defer e.fills.Wait() // after stopFills: nothing may be put into a closed store
@@ -147,15 +160,20 @@ func (e *Edge) Run(ctx context.Context) error {
 // may serve: sites, parents and the command log.
 func (e *Edge) knowledge() ([]run.Task, error) {
 	f := e.env.File
+	var tasks []run.Task
+	if e.journal != nil {
+		tasks = append(tasks, run.Task{Name: "purge marks", Run: e.table.Run})
+	}
 	if f.Alone() {
 		doc, err := e.alone()
 		if err != nil {
 			return nil, err
 		}
 		e.setSites(site.NewSnapshot(1, []*site.Document{doc}))
-		e.table.Restart(command.Clock{Log: command.NewLogID(), Seq: command.FirstOf(1)})
-		return nil, nil
+		e.continueAlone(doc)
+		return tasks, nil
 	}
+	e.continueAs(keyedBy(nil))
 	e.env.Health.Check("sites", func() error {
 		if e.sites.Load().snapshot.Version() == 0 {
 			return fmt.Errorf("%w: the site documents are not known yet", telemetry.ErrNotReady)
@@ -163,20 +181,27 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 		return nil
 	})
 	follower, err := follower.New(follower.Config{
-		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Log: e.log, Metrics: e.env.Metrics,
+		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Start: e.table.Clock(), Log: e.log, Metrics: e.env.Metrics,
 	})
 	if err != nil {
 		return nil, err
 	}
 	e.env.Health.Check("command log", follower.Ready)
 	docs := cluster.NewDocuments(e.env.Cluster, cluster.SitesPrefix)
-	return []run.Task{
+	return append(tasks, []run.Task{
 		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.setSites) }},
 		{Name: "members", Run: func(ctx context.Context) error {
 			return cluster.WatchNodes(ctx, e.env.Cluster, e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })
 		}},
-		{Name: "command log", Run: follower.Run},
-	}, nil
+		{Name: "command log", Run: func(ctx context.Context) error {
+			select {
+			case <-e.sited: // what a command covers depends on them
+				return follower.Run(ctx)
+			case <-ctx.Done():
+				return nil
+			}
+		}},
+	}...), nil
 }
 
 // alone is the site of a node without a cluster: that of its node file, else every
@@ -222,7 +247,7 @@ func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 
 // Restart declares everything dead that was stored before clock.
 func (e *Edge) Restart(clock command.Clock, why command.RestartReason) error {
-	e.table.Restart(clock)
+	err := e.table.Restart(clock)
 	switch why {
 	case command.RestartFresh:
 		e.log.Info("command log joined", "clock", clock.String())
@@ -231,5 +256,5 @@ func (e *Edge) Restart(clock command.Clock, why command.RestartReason) error {
 	case command.RestartReplaced:
 		e.log.Error("command log was replaced or cut short, everything stored is invalidated", "clock", clock.String())
 	}
-	return nil
+	return err
 }

@@ -41,6 +41,9 @@ func (e *Edge) setSites(snapshot *site.Snapshot) {
 		now.compiled[doc] = compiled{p, keys}
 	}
 	e.sites.Store(now)
+	if snapshot.Version() != 0 {
+		e.setSited()
+	}
 }
 
 // byHost finds the site that serves a host; nil if there is none.

@@ -241,5 +241,18 @@ func (j *Journal) Close() error {
 	return errors.Join(err, j.lock.Close())
 }
 
+// Err is nil while the journal takes what it is told, else it says what that means.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch j.mu.phase {
+	case failed:
+		return fmt.Errorf("purges are not acknowledged: %w", j.mu.err)
+	case abandoned:
+		return fmt.Errorf("a restart would invalidate everything stored: %w", j.mu.err)
+	}
+	return nil
+}
+
 // newID draws the id of a file.
 func newID() uint64 { return rand.Uint64() }

@@ -1,0 +1,89 @@
+package edge
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+
+	"freshet/edge/invalidate"
+	"freshet/edge/invalidate/journal"
+	"freshet/internal/command"
+	"freshet/internal/node"
+	"freshet/internal/site"
+)
+
+// keysVersion changes with a version of Freshet that gives a request another cache key
+// than the one before, or a scope another hash: purges would miss what is stored.
+const keysVersion = 1
+
+// openTable opens the marks of a node. One with disks keeps them in its data directory,
+// else beside what the disks hold: where they were the last time.
+func openTable(env node.Env) (*invalidate.Table, *journal.Journal, error) {
+	f := env.File
+	if len(f.Cache.Disk) == 0 {
+		return invalidate.New(), nil, nil
+	}
+	var dirs []string
+	if f.Data != "" {
+		dirs = append(dirs, f.Data)
+	}
+	for _, d := range f.Cache.Disk {
+		dirs = append(dirs, d.Dir)
+	}
+	j, state, err := journal.Open(journal.Config{Dirs: dirs, Log: env.Log, Metrics: env.Metrics})
+	if err != nil {
+		return nil, nil, err
+	}
+	env.Health.Warn("purge marks", j.Err)
+	return invalidate.Open(state, j), j, nil
+}
+
+// closeJournal ends what openTable has begun.
+func (e *Edge) closeJournal() {
+	if e.journal == nil {
+		return
+	}
+	if err := e.journal.Close(); err != nil {
+		e.log.Error("purge marks not closed as they should be", "err", err)
+	}
+}
+
+// continueAlone takes up the log of a node without a cluster, which has no commands:
+// its own, as long as doc keys responses as it did the last time.
+func (e *Edge) continueAlone(doc *site.Document) {
+	before := e.table.Clock()
+	e.continueAs(keyedBy(doc))
+	if e.table.Clock().Log != 0 {
+		return
+	}
+	if before.Log != 0 {
+		e.log.Warn("responses have other keys or another origin than the last time, everything stored is invalidated", "site", doc.Site)
+	}
+	// What is not durable is tried again by the table, and in the journal's log.
+	_ = e.table.Restart(command.Clock{Log: command.NewLogID(), Seq: command.FirstOf(1)})
+}
+
+// continueAs says what keys this node's responses. A node whose state is of something
+// else, such as of a time without a cluster, has no state.
+func (e *Edge) continueAs(keyed uint64) {
+	_, _ = e.table.Keyed(keyed) // likewise
+}
+
+// keyedBy is the sum of all that decides which response is stored under which key, for
+// a node whose site document comes without a command in the log. nil is a node whose
+// documents do not.
+func keyedBy(doc *site.Document) uint64 {
+	parts := []any{keysVersion}
+	if doc != nil {
+		parts = append(parts, doc.Site, doc.Hosts, doc.Origin, doc.Cache.Key, doc.Cache.PassCookies, doc.AmbiguousPaths, doc.Rules)
+	}
+	text, err := json.Marshal(parts)
+	if err != nil {
+		panic(fmt.Sprintf("site document as JSON: %v", err)) // plain data
+	}
+	return xxh3.Hash(text)
+}
+
+// Commit makes durable what was applied.
+func (e *Edge) Commit() error { return e.table.Commit() }

@@ -161,6 +161,7 @@ func TestABodyThatIsNotKeptWaitsForItsSlowestReaderInBoundedMemory(t *testing.T)
 		if !<-a || !<-z {
 			t.Error("a reader's bytes differ")
 		}
+		synctest.Wait() // the readers close after that
 		if n := b.held.Load(); n != 0 {
 			t.Errorf("%d bytes are still accounted for", n)
 		}

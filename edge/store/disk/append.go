@@ -14,7 +14,7 @@ import (
 
 // putWait is how long a put waits for a segment to be made or evicted. Beyond that the
 // disk is so slow that nobody should wait for it.
-const putWait = 5 * time.Second
+const putWait = 2 * time.Second
 
 // oneWrite is the longest body that is copied behind its head to be written in one go.
 const oneWrite = 128 << 10

@@ -213,14 +213,12 @@ func (r *section) WriteTo(w io.Writer) (int64, error) {
 		return r.writeMemory(w)
 	}
 	if to, ok := w.(io.ReaderFrom); ok && r.left >= copyBelow {
-		file, err := r.segment.file.Reopen()
-		if err == nil {
+		// Where it cannot be opened once more, or there are too many open files, it is
+		// copied.
+		if file := r.segment.takeHandle(); file != nil {
 			n, err := r.handOver(to, file)
-			_ = file.Close() // read only
+			r.store.keepHandle(r.segment, file)
 			return n, err
-		}
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return 0, fmt.Errorf("open a body for the kernel: %w", err)
 		}
 	}
 	return r.copyTo(w)

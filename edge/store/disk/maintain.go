@@ -7,8 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
+	"time"
 
 	"freshet/edge/store/disk/record"
+	"freshet/internal/files"
 )
 
 // maintain is the goroutine that seals full segments, and evicts and makes segments so
@@ -102,20 +105,23 @@ func (s *Store) makeSegment(wantHot bool) error {
 // createSegment makes the file of a segment, durable and of its full size.
 func (s *Store) createSegment(number uint32) (*segment, error) {
 	path := filepath.Join(s.cfg.Dir, segmentName(number))
-	file, err := s.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	var file files.File
+	err := s.patiently(func() (err error) {
+		file, err = s.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("make a segment: %w", err)
 	}
 	g := newSegment(s.cfg.Dir, number, file, s.freed)
-	// For responses of 16 KiB; sealing makes one of the right size.
-	g.filter = newFilter(int(s.segmentSize >> 14))
+	g.filter = newFilter(s.usualRecords())
 	s.used.Add(s.segmentSize)
 	err = file.Allocate(s.segmentSize)
 	if err == nil {
 		err = s.writeHeader(g, false)
 	}
 	if err == nil {
-		err = s.fs.SyncDir(s.cfg.Dir)
+		err = s.syncDir()
 	}
 	if err != nil {
 		_ = file.Close()
@@ -123,6 +129,10 @@ func (s *Store) createSegment(number uint32) (*segment, error) {
 	}
 	return g, nil
 }
+
+// usualRecords is how many records a segment has if they are of 16 KiB: what the filter of
+// an open one is made for. Sealing makes one of the right size.
+func (s *Store) usualRecords() int { return int(s.segmentSize>>14) + 64 }
 
 func (s *Store) writeHeader(g *segment, hot bool) error {
 	g.hot = hot
@@ -182,7 +192,7 @@ func (s *Store) seal(g *segment) error {
 func (s *Store) makeRoom() (made bool, err error) {
 	var victim *segment
 	if s.pinned.Load() <= s.limit/4 {
-		victim = pickVictim(s.sealedSegments())
+		victim = pickVictim(s.sortedSegments(func(g *segment) bool { return g.sealed }))
 	}
 	if victim == nil {
 		s.mu.Lock()
@@ -194,18 +204,18 @@ func (s *Store) makeRoom() (made bool, err error) {
 	return true, s.evict(victim)
 }
 
-// sealedSegments are those that may be evicted, in the order of their numbers.
-func (s *Store) sealedSegments() []*segment {
+// sortedSegments are those that want chooses, in the order of their numbers.
+func (s *Store) sortedSegments(want func(*segment) bool) []*segment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var sealed []*segment
+	var chosen []*segment
 	for _, g := range s.table() {
-		if g.sealed {
-			sealed = append(sealed, g)
+		if want(g) {
+			chosen = append(chosen, g)
 		}
 	}
-	slices.SortFunc(sealed, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
-	return sealed
+	slices.SortFunc(chosen, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
+	return chosen
 }
 
 // payOwed writes the tombstones that there was no room for.
@@ -217,4 +227,29 @@ func (s *Store) payOwed() {
 	for _, t := range owed {
 		s.bury(t, false)
 	}
+}
+
+// patiently does what needs one more open file. That the process has too many of them for
+// the moment is no fault of the disk.
+func (s *Store) patiently(do func() error) error {
+	for {
+		err := do()
+		if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+			return err
+		}
+		timer := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-s.done:
+			timer.Stop()
+			return err
+		case <-s.down:
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+func (s *Store) syncDir() error {
+	return s.patiently(func() error { return s.fs.SyncDir(s.cfg.Dir) })
 }

@@ -298,5 +298,5 @@ func (s *Store) settle() error {
 	if err := s.sealFull(); err != nil {
 		return err
 	}
-	return s.fs.SyncDir(s.cfg.Dir)
+	return s.syncDir()
 }

@@ -66,7 +66,7 @@ func (s *Store) removeSegment(g *segment) error {
 	if err := s.fs.Remove(g.path); err != nil {
 		return fmt.Errorf("remove a segment: %w", err)
 	}
-	if err := s.fs.SyncDir(s.cfg.Dir); err != nil {
+	if err := s.syncDir(); err != nil {
 		return fmt.Errorf("remove a segment: %w", err)
 	}
 	s.pinned.Add(s.segmentSize)

@@ -15,9 +15,7 @@ import (
 )
 
 // recover builds the index from what the directory holds: from the footers of sealed
-// segments, and record by record of the others, up to the first that is not whole. The
-// latter are sealed as they are: what lies behind a torn record must not become readable
-// when later records fill the gap.
+// segments, and record by record of the others, up to the first that is not whole.
 func (s *Store) recover() error {
 	found, err := s.openSegments()
 	if err != nil {
@@ -39,18 +37,14 @@ func (s *Store) recover() error {
 		group.Go(func() error {
 			l := loader{Store: s, segment: g}
 			if err := l.load(); err != nil {
-				return err
+				return fmt.Errorf("load %s: %w", g.path, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			tombs = append(tombs, l.tombs...)
 			s.mu.put = max(s.mu.put, g.maxPut)
-			if !g.sealed {
-				if len(g.entries) == 0 {
-					empty = append(empty, g)
-				} else {
-					s.mu.sealing = append(s.mu.sealing, g)
-				}
+			if !g.sealed && len(g.entries) == 0 {
+				empty = append(empty, g)
 			}
 			return nil
 		})
@@ -67,6 +61,57 @@ func (s *Store) recover() error {
 		if err := s.removeSegment(g); err != nil {
 			return err
 		}
+	}
+	return s.resume(order)
+}
+
+// resume goes on with the last segments of either kind, if they have room, and lets the
+// others be sealed: restarts don't eat up the disk with segments that are half full.
+func (s *Store) resume(order []*segment) error {
+	for _, g := range slices.Backward(order) {
+		stream := &s.mu.cold
+		if g.hot && s.separate() {
+			stream = &s.mu.hot
+		}
+		if g.end == record.SegmentHeaderSize {
+			continue // empty; it is gone
+		}
+		if *stream == nil && s.segmentSize-g.end >= s.segmentSize/8 {
+			if err := s.reopen(g); err != nil {
+				return err
+			}
+			*stream = g
+		} else if !g.sealed {
+			s.mu.sealing = append(s.mu.sealing, g)
+		}
+	}
+	return nil
+}
+
+// reopen makes a segment one to append to. Whatever lies behind its last record goes, for
+// good, before anything is appended: else a footer would hide what comes, or what was torn
+// become readable when later records fill the gap before it.
+func (s *Store) reopen(g *segment) error {
+	if g.sealed {
+		entries, end, err := s.readFooter(g)
+		if err != nil {
+			return err
+		}
+		g.entries, g.end, g.sealed = entries, end, false
+	}
+	g.filter = newFilter(len(g.entries) + s.usualRecords())
+	for _, e := range g.entries {
+		g.count(e)
+	}
+	err := g.file.Truncate(g.end)
+	if err == nil {
+		err = g.file.Allocate(s.segmentSize)
+	}
+	if err == nil {
+		err = g.file.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("reopen %s: %w", g.path, err)
 	}
 	return nil
 }
@@ -126,15 +171,20 @@ func (s *Store) openSegment(number uint32) (*segment, error) {
 	switch {
 	case errors.Is(err, record.ErrNewer):
 		err = fmt.Errorf("%s: %w; remove the file", g.path, err)
+	case errors.Is(err, record.ErrDamaged) && s.hasRecords(g):
+		s.log.Warn("damaged header of a segment", "file", g.path, "err", err)
+		s.counts.damaged.Add(1)
+		err = s.writeHeader(g, false)
 	case errors.Is(err, record.ErrDamaged):
-		s.log.Warn("segment without a header is removed", "file", g.path)
+		s.log.Info("segment that was never used is removed", "file", g.path)
 		if err = file.Close(); err == nil {
 			err = s.fs.Remove(g.path)
 		}
 		return nil, err
+	default:
+		g.hot = header.Hot
 	}
 	if err == nil {
-		g.hot = header.Hot
 		err = s.rightSize(g)
 	}
 	if err != nil {
@@ -142,6 +192,17 @@ func (s *Store) openSegment(number uint32) (*segment, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// hasRecords reports whether a segment without a right header is one all the same: it has
+// a right footer, or begins with a right record. Errors of the disk show up later.
+func (s *Store) hasRecords(g *segment) bool {
+	if _, _, err := s.readFooter(g); err == nil {
+		return true
+	}
+	w := window{segment: g, size: s.segmentSize, buf: make([]byte, headGuess)}
+	_, err := s.recordAt(&w, record.SegmentHeaderSize)
+	return err == nil
 }
 
 // rightSize gives a file that lost its end, or got too much of it, the size that it is

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"freshet/edge/store/disk/record"
@@ -35,7 +36,7 @@ func (s *Store) scrub() {
 		}
 	}
 	for {
-		for _, g := range s.sealedSegments() {
+		for _, g := range s.sortedSegments(func(*segment) bool { return true }) {
 			if !g.acquire() {
 				continue
 			}
@@ -57,12 +58,18 @@ func (s *Store) scrub() {
 
 // scrubSegment reads what is stored in a segment. errGone when the store closes.
 func (s *Store) scrubSegment(g *segment, pause func(int64) bool) error {
-	entries, _, err := s.readFooter(g)
-	if errors.Is(err, record.ErrDamaged) {
-		return nil // the records are there all the same; eviction and the next start say so
-	}
-	if err != nil {
-		return err
+	s.mu.Lock()
+	entries, sealed := slices.Clone(g.entries), g.sealed
+	s.mu.Unlock()
+	var err error
+	if sealed {
+		entries, _, err = s.readFooter(g)
+		if errors.Is(err, record.ErrDamaged) { // eviction says so, and the next start
+			entries, _, err = s.scan(g)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	var b []byte
 	for _, e := range entries {

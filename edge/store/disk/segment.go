@@ -3,9 +3,11 @@ package disk
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"freshet/edge/store/disk/record"
@@ -45,6 +47,12 @@ type segment struct {
 	refs    atomic.Int64
 	onFree  func(*segment) // the last one let go
 	removed atomic.Bool    // the file has no name any more
+
+	// handles are open once more, each for one reader at a time that lets the kernel copy.
+	handles struct {
+		sync.Mutex
+		idle []*os.File
+	}
 
 	live  atomic.Int64 // bytes of the records that the index points to
 	dirty atomic.Bool  // written to since the last sync
@@ -111,4 +119,37 @@ func (g *segment) count(e record.Entry) {
 // the segment, dead or alive.
 func (g *segment) mayHold(hi, lo, put uint64) bool {
 	return g.minPut < put && g.filter.has(hi, lo)
+}
+
+// takeHandle is a description of the file with an offset of its own, nil if there is none
+// to be had.
+func (g *segment) takeHandle() *os.File {
+	g.handles.Lock()
+	if n := len(g.handles.idle); n > 0 {
+		file := g.handles.idle[n-1]
+		g.handles.idle = g.handles.idle[:n-1]
+		g.handles.Unlock()
+		return file
+	}
+	g.handles.Unlock()
+	file, err := g.file.Reopen()
+	if err != nil {
+		return nil
+	}
+	return file
+}
+
+// maxIdleHandles bounds the files that stand open for the next reader.
+const maxIdleHandles = 128
+
+// keepHandle takes back what takeHandle gave.
+func (s *Store) keepHandle(g *segment, file *os.File) {
+	if s.idle.Add(1) > maxIdleHandles {
+		s.idle.Add(-1)
+		_ = file.Close() // it was only read from
+		return
+	}
+	g.handles.Lock()
+	g.handles.idle = append(g.handles.idle, file)
+	g.handles.Unlock()
 }

@@ -60,6 +60,7 @@ type Store struct {
 	segments atomic.Pointer[map[uint32]*segment] // copied to be changed, under mu
 	used     atomic.Int64                        // bytes of all segments, removed ones that are pinned too
 	pinned   atomic.Int64                        // bytes of the latter
+	idle     atomic.Int64                        // handles that stand open
 	up       atomic.Bool
 	full     atomic.Bool // there was no room for another segment once
 	ghosts   *ghosts
@@ -221,6 +222,10 @@ func (s *Store) announce() {
 
 // freed is called when nobody uses a segment any more.
 func (s *Store) freed(g *segment) {
+	for _, file := range g.handles.idle { // nobody else has the segment any more
+		_ = file.Close() // it was only read from
+	}
+	s.idle.Add(-int64(len(g.handles.idle)))
 	if err := g.file.Close(); err != nil {
 		s.log.Warn("segment is not closed", "file", g.path, "err", err)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"freshet/edge/exchange"
-	"freshet/edge/response"
 	"freshet/edge/upstream"
 	"freshet/internal/header"
 )
@@ -58,21 +57,19 @@ func (c *cacheStatus) append(dst []byte) []byte {
 	return dst
 }
 
-// hit answers from what is stored, which may be used as it is.
-func (w *walk) hit(r *response.Response) {
-	if w.status.ttl >= 0 {
-		w.edge.metrics.requests.hit.Inc()
-	} else {
-		w.edge.metrics.requests.stale.Inc()
-	}
-	w.stored(r)
-}
+// staleIfError is the detail of answers that are stale because no parent has better.
+const staleIfError = "stale-if-error"
 
-// serveStale answers from what is stale because no parent has anything better.
-func (w *walk) serveStale() {
-	w.status.detail = "stale-if-error"
-	w.edge.metrics.requests.stale.Inc()
-	w.stored(w.stale)
+// serveStale answers from what is stale because no parent has anything better, if it is
+// still there.
+func (w *walk) serveStale() (answered bool) {
+	detail := w.status.detail
+	w.status.detail = staleIfError
+	if w.stored(w.stale) {
+		return true
+	}
+	w.status.detail, w.stale = detail, nil
+	return false
 }
 
 // unsatisfiable answers a client that wants nothing but what is stored (RFC 9111
@@ -93,11 +90,14 @@ func (w *walk) redirect() {
 	w.respond(&exchange.Answer{Status: w.rules.Redirect.Status, Header: h})
 }
 
-func (w *walk) respond(a *exchange.Answer) {
-	if err := w.to.Respond(a); err != nil {
+// respond sends an answer and says whether all of it went out.
+func (w *walk) respond(a *exchange.Answer) (whole bool) {
+	err := w.to.Respond(a)
+	if err != nil {
 		w.edge.metrics.aborted.Inc()
 		w.edge.log.Debug("transfer broke off", "site", w.siteName(), "err", err)
 	}
+	return err == nil
 }
 
 func (w *walk) siteName() string {

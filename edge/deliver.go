@@ -1,12 +1,10 @@
 package edge
 
 import (
-	"bytes"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"freshet/edge/exchange"
@@ -18,62 +16,88 @@ import (
 )
 
 // content is what there is to answer with, before the client's conditions and
-// ranges are looked at.
+// ranges are looked at. Its body is in sliced, held or stream, the first that is there.
 type content struct {
 	status int
 	header *header.Block
-	facts  *httpcache.Facts
-	size   int64  // of the body; -1 when not known
-	bytes  []byte // all of it, or what is held of it from byte from on
+	facts  *httpcache.Facts // nil where the client's conditions and ranges are not ours to look at
+	size   int64            // of the body; -1 when not known
+	sliced *sliced
+	held   response.Body
+	stream io.ReadCloser // of all from byte from on, as it arrives
 	from   int64
-	stream io.Reader // from its start, where there are no bytes
-	extra  *header.Block
+	truth  hop.Truth
+	age    time.Duration
+	chain  string        // Cache-Status of the tiers above
+	fields *header.Block // that go along with this answer alone; nil for none
 	trail  func() *header.Block
 }
 
-// stored answers from what is stored.
-func (w *walk) stored(r *response.Response) {
-	c := content{status: r.Status, header: r.Header, facts: &r.Facts, extra: w.extra("", r.Age(w.edge.now()), r.Truth())}
-	if r.Body != nil {
-		c.bytes, c.size = r.Body.Bytes(), r.Body.Len()
+// stored answers from what is stored, unless that turns out to be gone.
+func (w *walk) stored(r *response.Response) (answered bool) {
+	c := content{status: r.Status, header: r.Header, facts: &r.Facts, held: r.Body, truth: r.Truth(), age: r.Age(w.edge.now())}
+	switch {
+	case r.Kind == response.Sliced:
+		c.sliced, c.size = &sliced{w: w, head: r}, r.Complete
+	case r.Body != nil:
+		c.size = r.Body.Len()
 	}
-	w.answer(c)
+	err := w.answer(c)
+	if err == nil {
+		return true
+	}
+	if errors.Is(err, errGone) || errors.Is(err, errIncomplete) {
+		w.edge.drop(r.Key)
+	}
+	return w.goesBack(err)
 }
 
 // deliver answers with what is arriving from above; r is nil when it is not kept.
 // The one for whom it was fetched gets the fields too that are not to be reused
 // (RFC 9111 §5.2.2.4).
-func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool, body io.Reader) {
-	if w.passed {
-		w.edge.metrics.requests.pass.Inc()
-	} else {
-		w.edge.metrics.requests.miss.Inc()
+func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool, body io.ReadCloser) {
+	c := content{status: reply.Status, size: reply.Length, stream: body, trail: reply.Trailer, chain: reply.Header.Joined("Cache-Status")}
+	if r != nil && r.Complete > 0 {
+		c.status, c.size = r.Status, r.Complete // a part that is the whole
 	}
-	c := content{status: reply.Status, size: reply.Length, stream: body, trail: reply.Trailer}
-	chain := reply.Header.Joined("Cache-Status")
 	if r != nil && !(leader && len(r.Withheld) > 0) {
-		c.header, c.facts, c.extra = r.Header, &r.Facts, w.extra(chain, r.Age(w.edge.now()), r.Truth())
-		if r.Kind == response.Partial { // it is the part that was asked for
-			c.facts = nil
-			_ = c.extra.Add("Content-Range", reply.Header.Get("Content-Range"))
-		}
-		w.answer(c)
-		return
-	}
-	var err error
-	if c.header, err = w.edge.passedHeader(reply.Header); err != nil {
+		c.header, c.facts, c.truth, c.age = r.Header, &r.Facts, r.Truth(), r.Age(w.edge.now())
+	} else if err := w.passOn(&c, reply); err != nil {
 		w.fail(err)
 		return
 	}
-	if !w.passed && reply.Status != http.StatusPartialContent {
+	if c.status != http.StatusPartialContent {
+		c.header = withoutContentRange(c.header, reply)
+	}
+	if err := w.answer(c); err != nil {
+		w.fail(err)
+	}
+}
+
+// passOn makes c hand on the head of an answer.
+func (w *walk) passOn(c *content, reply *upstream.Reply) (err error) {
+	c.truth = reply.Truth
+	if c.header, err = w.edge.passedHeader(reply.Header); err != nil {
+		return err
+	}
+	if !w.passed && c.status != http.StatusPartialContent && c.status != http.StatusRequestedRangeNotSatisfiable {
 		// What the client asked of its own copy was not passed on: it is answered here.
 		facts, _ := httpcache.Assess(w.asked(), httpcache.Response{
-			Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received,
+			Status: c.status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received,
 		}, &w.rules.Policy)
 		c.facts = &facts
 	}
-	c.extra = w.extra(chain, 0, reply.Truth)
-	w.answer(c)
+	return nil
+}
+
+// withoutContentRange is the header of a whole that came as a part.
+func withoutContentRange(h *header.Block, reply *upstream.Reply) *header.Block {
+	if reply.Status != http.StatusPartialContent || !h.Has("Content-Range") {
+		return h
+	}
+	h = h.Clone()
+	h.Del("Content-Range")
+	return h
 }
 
 // passedHeader is the header of an answer that is handed on.
@@ -86,97 +110,71 @@ func (e *Edge) passedHeader(from *header.Block) (*header.Block, error) {
 }
 
 // answer shapes the content by what the client has already and which part of it it
-// wants, and sends it.
-func (w *walk) answer(c content) {
-	a := exchange.Answer{Status: c.status, Header: c.header, Extra: c.extra, Bytes: c.bytes, Stream: c.stream, Length: c.size, Trailer: c.trail}
+// wants, and sends it. With an error nothing has been sent.
+func (w *walk) answer(c content) error {
+	defer c.close()
+	a := exchange.Answer{Status: c.status, Header: c.header, Length: c.size, Trailer: c.trail}
+	extra := new(header.Block)
+	var plan plan
 	if c.facts != nil {
 		switch httpcache.Preconditions(w.asked(), c.status, c.facts) {
 		case httpcache.NotModified:
-			a.Status, a.Header = http.StatusNotModified, httpcache.NotModifiedHeader(c.header, c.facts)
-			a.Bytes, a.Stream, a.Length = nil, nil, -1
+			a.Status, a.Header, a.Length = http.StatusNotModified, httpcache.NotModifiedHeader(c.header, c.facts), -1
+			plan.bodyless = true
 		case httpcache.AskOrigin:
+			c.close()
 			w.pass("request")
-			return
+			return nil
 		default:
-			w.selectRange(c, &a)
+			w.selectRange(&c, &a, &plan, extra)
 		}
 	}
-	h, err := w.rules.ClientHeader(a.Header)
+	body, err := w.open(&c, &plan)
 	if err != nil {
-		w.fail(err)
-		return
+		return err
 	}
-	a.Header = h
-	w.respond(&a)
+	if body != nil {
+		defer body.Close()
+		a.Stream = body
+		if r, ok := body.(inMemory); ok {
+			a.Stream, a.Bytes = nil, r.bytes
+		}
+	}
+	w.told(&c)
+	if a.Extra, err = w.extra(&c, extra); err != nil {
+		return err
+	}
+	if a.Header, err = w.rules.ClientHeader(a.Header); err != nil {
+		return err
+	}
+	whole := w.respond(&a)
+	if plan.account != nil {
+		if c.sliced == nil && whole {
+			plan.account.handed(a.Length)
+		}
+		plan.account.finish(whole)
+	}
+	return nil
 }
 
-// selectRange makes of an answer the part that the client wants, where that can be
-// told and had.
-func (w *walk) selectRange(c content, a *exchange.Answer) {
-	if c.size < 0 {
-		return // it may turn out shorter than what is asked for
+// told settles what the answer says of how it came about, now that its beginning is
+// there.
+func (w *walk) told(c *content) {
+	m := &w.edge.metrics.requests
+	if c.sliced != nil && c.sliced.went && w.status.fwdStatus == 0 {
+		w.status.hit, w.status.fwd = false, "partial"
+		w.status.forwarded(http.StatusPartialContent, true, false)
 	}
-	selection, spans := httpcache.SelectRange(w.asked(), c.status, c.facts, c.size)
 	switch {
-	case selection == httpcache.Unsatisfied:
-		a.Status, a.Bytes, a.Stream, a.Length = http.StatusRequestedRangeNotSatisfiable, nil, nil, 0
-		h := new(header.Block)
-		_ = h.Add("Content-Range", httpcache.UnsatisfiedRange(c.size))
-		a.Header = h
-	case selection == httpcache.Partial && len(spans) == 1:
-		a.Status, a.Length = http.StatusPartialContent, spans[0].Len()
-		_ = a.Extra.Add("Content-Range", httpcache.ContentRange(spans[0], c.size))
-		if c.bytes != nil {
-			a.Bytes = c.bytes[spans[0].Start-c.from : spans[0].End-c.from]
-		} else {
-			a.Stream = &section{from: c.stream, skip: spans[0].Start, left: spans[0].Len()}
-		}
-	case selection == httpcache.Partial && c.bytes != nil && c.from == 0:
-		w.multipart(c, spans, a)
+	case w.passed:
+		m.pass.Inc()
+	case !w.status.hit && w.status.detail != staleIfError:
+		m.miss.Inc()
+	case w.status.hit && w.status.ttl >= 0:
+		m.hit.Inc()
+	default:
+		m.stale.Inc()
 	}
-	// Several ranges of what is still arriving: the whole is as good an answer (RFC
-	// 9110 §14.2).
-}
-
-// multipart makes an answer of several parts.
-func (w *walk) multipart(c content, spans []httpcache.Span, a *exchange.Answer) {
-	boundary := strings.ReplaceAll(rand.Text(), "=", "")
-	plan := httpcache.NewMultipart(spans, c.size, c.header.Get("Content-Type"), boundary)
-	var parts []io.Reader
-	for _, p := range plan.Parts {
-		parts = append(parts, strings.NewReader(p.Head), bytes.NewReader(c.bytes[p.Span.Start:p.Span.End]))
-	}
-	h := c.header.Clone()
-	if h.Set("Content-Type", plan.ContentType) != nil {
-		return
-	}
-	a.Status, a.Header, a.Bytes, a.Length = http.StatusPartialContent, h, nil, plan.Length
-	a.Stream = io.MultiReader(append(parts, strings.NewReader(plan.Tail))...)
-}
-
-// section reads a part of what is read from its start.
-type section struct {
-	from       io.Reader
-	skip, left int64
-}
-
-func (s *section) Read(p []byte) (int, error) {
-	if s.skip > 0 {
-		n, err := io.CopyN(io.Discard, s.from, s.skip)
-		s.skip -= n
-		if err != nil {
-			return 0, fmt.Errorf("skip to the range: %w", noEOF(err))
-		}
-	}
-	if s.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := s.from.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
-	if s.left > 0 {
-		err = noEOF(err)
-	}
-	return n, err
 }
 
 // noEOF: an end that comes too early breaks the transfer off.
@@ -187,21 +185,20 @@ func noEOF(err error) error {
 	return err
 }
 
-// extra are the fields of this delivery alone: Age, Cache-Status (after what the
-// tiers above said), and for a node of ours how true the answer is.
-func (w *walk) extra(chain string, age time.Duration, truth hop.Truth) *header.Block {
-	h := new(header.Block)
-	if w.status.hit || age >= time.Second {
-		_ = h.Add("Age", fmt.Sprint(int64(age/time.Second)))
+// extra are the fields of this delivery alone, added to h: Age, Cache-Status (after what
+// the tiers above said), and for a node of ours how true the answer is.
+func (w *walk) extra(c *content, h *header.Block) (*header.Block, error) {
+	if w.status.hit || c.age >= time.Second {
+		_ = h.Add("Age", fmt.Sprint(int64(c.age/time.Second)))
 	}
 	// An overlong chain from above is left out rather than the answer refused.
-	if err := h.Add("Cache-Status", appendList(chain, string(w.status.append(nil)))); err != nil {
+	if err := h.Add("Cache-Status", appendList(c.chain, string(w.status.append(nil)))); err != nil {
 		_ = h.Add("Cache-Status", string(w.status.append(nil)))
 	}
 	if w.trusted {
-		_ = truth.AppendTo(h)
+		_ = c.truth.AppendTo(h)
 	}
-	return h
+	return h, nil
 }
 
 // invalidate makes untrue what the answer to an unsafe method speaks of: its target

@@ -62,6 +62,7 @@ type Edge struct {
 	client   *upstream.Client
 	fills    *upstream.Group
 	metrics  *metrics
+	slicing  slicing
 
 	stopFills context.CancelFunc
 }
@@ -81,10 +82,14 @@ func New(env node.Env) (*Edge, error) {
 	sited := make(chan struct{})
 	e := &Edge{
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
-		store: store, maxBody: store.MaxSize() - header.MaxBytes,
+		store: store,
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
 	}
-	if e.metrics, err = newMetrics(env.Metrics, e.table); err != nil {
+	e.maxBody = e.slicing.largest(store)
+	if e.metrics, err = newMetrics(env.Metrics, e.table); err == nil {
+		err = e.slicing.register(env.Metrics)
+	}
+	if err != nil {
 		e.closeJournal()
 		store.Close()
 		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
@@ -92,6 +97,7 @@ func New(env node.Env) (*Edge, error) {
 	e.sites.Store(&sites{snapshot: site.NewSnapshot(0, nil)})
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
+	e.slicing.done = ctx.Done()
 	if env.Admin != nil {
 		env.Admin.Handle("GET /explain", http.HandlerFunc(e.explainPage))
 	}
@@ -132,6 +138,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer e.store.Close()
 	defer e.client.Close()
 	defer e.fills.Wait() // after stopFills: nothing may be put into a closed store
+	defer e.slicing.settling.Wait()
 	defer e.stopFills()
 	tasks, err := e.knowledge()
 	if err != nil {
@@ -146,6 +153,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.log.Info("listening", "addr", ln.Addr().String())
 		tasks = append(tasks, run.HTTP("http "+ln.Addr().String(), &http.Server{
 			Handler:           &listener.Full{Handler: e, Now: e.now},
+			ConnContext:       withConn,
 			ReadHeaderTimeout: readHeaderTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    header.MaxBytes,

@@ -3,10 +3,12 @@ package edge
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"freshet/edge/exchange"
+	"freshet/edge/invalidate"
 	"freshet/edge/response"
 	"freshet/edge/upstream"
 	"freshet/internal/command"
@@ -58,11 +60,6 @@ func (w *walk) explainWay(x *Explanation) {
 		x.Outcome, x.Why = Passed, passedWhy[why]
 	} else {
 		r, verdict := w.look()
-		if verdict == httpcache.Forward {
-			if part, _ := w.lookPart(); part != nil {
-				r, verdict = part, httpcache.Use
-			}
-		}
 		held := r
 		if held == nil {
 			held = e.store.Get(response.NewKey(w.fillKey))
@@ -74,7 +71,9 @@ func (w *walk) explainWay(x *Explanation) {
 		if held != nil {
 			x.Stored = w.storedNow(held)
 		}
-		if verdict == httpcache.Use || verdict == httpcache.UseAndRefresh {
+		if r != nil && !w.status.hit && verdict <= httpcache.UseAndRefresh {
+			x.Outcome = Forwarded // for the slices that are missing
+		} else if verdict == httpcache.Use || verdict == httpcache.UseAndRefresh {
 			x.Status = r.Status
 		} else if verdict == httpcache.Unsatisfiable {
 			x.Status = http.StatusGatewayTimeout
@@ -116,16 +115,53 @@ func (w *walk) storedNow(r *response.Response) *StoredNow {
 	if r.Body != nil {
 		s.Bytes = r.Body.Len()
 	}
-	if r.Kind == response.Partial {
-		s.Whole = r.Complete
-		for _, p := range r.Pieces {
-			s.Bytes += int64(len(p.Data))
-		}
+	if r.Kind == response.Sliced {
+		s.Whole, s.Slices = r.Complete, (r.Complete+response.SliceSize-1)/response.SliceSize
+		s.Bytes, s.Held = w.heldOf(r)
 	}
 	if r.Header != nil {
 		s.Groups = httpcache.Groups(r.Header)
 	}
 	return s
+}
+
+// heldOf is what is stored of a content in slices: the bytes, and which slices are there
+// at least in part.
+func (w *walk) heldOf(head *response.Response) (bytes int64, held string) {
+	for n := range (head.Complete + response.SliceSize - 1) / response.SliceSize {
+		key := response.SliceKey(head.Key, head.Set, n)
+		if !w.edge.store.Has(key) {
+			continue
+		}
+		slice := w.edge.store.Get(key)
+		switch {
+		case slice == nil || w.edge.table.Test(slice) != invalidate.Living:
+			continue
+		case slice.Body != nil:
+			bytes += slice.Body.Len()
+		}
+		for _, p := range slice.Pieces {
+			bytes += int64(len(p.Data))
+		}
+		held = appendRun(held, n)
+	}
+	return bytes, held
+}
+
+// appendRun adds a number to a list of runs, such as 0-3,7.
+func appendRun(runs string, n int64) string {
+	last := runs[strings.LastIndexByte(runs, ',')+1:]
+	from, to, isRun := strings.Cut(last, "-")
+	if !isRun {
+		to = from
+	}
+	switch {
+	case runs == "":
+		return strconv.FormatInt(n, 10)
+	case to == strconv.FormatInt(n-1, 10):
+		return runs[:len(runs)-len(last)] + from + "-" + strconv.FormatInt(n, 10)
+	}
+	return runs + "," + strconv.FormatInt(n, 10)
 }
 
 func lifeNow(f *httpcache.Facts, now time.Time) LifeNow {
@@ -149,7 +185,7 @@ func (w *walk) explainFetch(outcome Outcome) *FetchedNow {
 	e := w.edge
 	ctx, cancel := context.WithTimeout(w.ctx, fetchLimit)
 	defer cancel()
-	w.part = ""
+	w.ask, w.part = ask{}, ""
 	fill := w.fill(http.MethodGet)
 	ask, quiet := e.passSpec(w)
 	quiet()

@@ -323,20 +323,25 @@ func TestExplainFetchOfWhatBypasses(t *testing.T) {
 	}
 }
 
-func TestExplainKnowsParts(t *testing.T) {
-	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60")
-		w.Header().Set("ETag", `"v1"`)
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
-	})
+func TestExplainKnowsSlices(t *testing.T) {
+	body := someBytes(5*response.SliceSize + 10)
+	o := startOrigin(t, ranged(body, `"v1"`))
 	at, e := startLone(t, o.URL)
-	if a := get(t, at+"/a", "Range: bytes=2-5"); a.body != "2345" {
-		t.Fatalf("got %+v", a)
+	at += "/a"
+	for _, n := range []int{1, 3, 2} {
+		if a := get(t, at, fmt.Sprintf("Range: bytes=%d-%d", n*response.SliceSize, (n+1)*response.SliceSize-1)); a.status != 206 {
+			t.Fatalf("got %d", a.status)
+		}
 	}
-	wantOutcome(t, explainNow(t, e, at+"/a", "Range: bytes=3-4"), Hit, "hit; ttl=", "the range is stored")
-	wantOutcome(t, explainNow(t, e, at+"/a", "Range: bytes=3-8"), Forwarded, "fwd=partial", "does not have the range")
-	wantOutcome(t, explainNow(t, e, at+"/a"), Forwarded, "fwd=", "nothing is stored")
-	if x := explainNow(t, e, at+"/a", "Range: bytes=3-4"); x.Stored == nil || x.Stored.Kind != "partial" || x.Stored.Bytes != 4 || x.Stored.Whole != 10 || x.Status != 206 {
+	spendCredit(e)
+	get(t, at, fmt.Sprintf("Range: bytes=%d-", len(body)-4))
+	wantOutcome(t, explainNow(t, e, at, "Range: bytes=1048576-4194303"), Hit, "hit; ttl=", "slices that are wanted are stored")
+	wantOutcome(t, explainNow(t, e, at, "Range: bytes=-4"), Hit, "hit; ttl=", "slices that are wanted are stored")
+	wantOutcome(t, explainNow(t, e, at, "Range: bytes=-5"), Forwarded, "fwd=partial", "missing are asked for")
+	wantOutcome(t, explainNow(t, e, at), Forwarded, "fwd=partial", "missing are asked for")
+	wantOutcome(t, explainNow(t, e, at, "Cache-Control: only-if-cached"), NotCached, "fwd=request; detail=only-if-cached", "only-if-cached")
+	x := explainNow(t, e, at, "Range: bytes=1048576-1048577")
+	if s := x.Stored; s == nil || s.Kind != "sliced" || s.Bytes != 3*response.SliceSize+4 || s.Whole != int64(len(body)) || s.Slices != 6 || s.Held != "1-3,5" || x.Status != 200 {
 		t.Errorf("status %d, stored %+v", x.Status, x.Stored)
 	}
 }

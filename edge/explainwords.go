@@ -22,7 +22,7 @@ var (
 	}
 	kinds = [...]string{
 		response.Content: "content", response.Varies: "varies", response.Pass: "pass",
-		response.Partial: "partial", response.Search: "search",
+		response.Search: "search", response.Sliced: "sliced", response.Slice: "slice",
 	}
 	passedWhy = map[string]string{
 		"method": "only GET and HEAD without a body are answered from the cache: the request is handed on",
@@ -66,8 +66,10 @@ func (w *walk) why(verdict httpcache.Verdict, used, held *response.Response, var
 		return "what is stored has been stale for " + spoken(-ttl) + ", within stale-while-revalidate: it is served and validated behind"
 	case verdict == httpcache.Use && ttl < 0:
 		return "what is stored has been stale for " + spoken(-ttl) + ", which the request accepts (" + w.status.detail + ")"
-	case verdict == httpcache.Use && used.Kind == response.Partial:
-		return "the range is stored, and fresh for another " + spoken(ttl)
+	case verdict == httpcache.Use && used.Kind == response.Sliced && w.status.fwd == "partial":
+		return "its head is stored and fresh for another " + spoken(ttl) + "; the slices that are missing are asked for"
+	case verdict == httpcache.Use && used.Kind == response.Sliced:
+		return "the slices that are wanted are stored, true, and fresh for another " + spoken(ttl)
 	case verdict == httpcache.Use:
 		return "stored, true, and fresh for another " + spoken(ttl)
 	}
@@ -90,8 +92,6 @@ func (w *walk) why(verdict httpcache.Verdict, used, held *response.Response, var
 func (w *walk) missingWhy(held *response.Response, vary []string) string {
 	if held == nil {
 		switch {
-		case w.status.fwd == "partial":
-			return "what is stored of it does not have the range"
 		case len(vary) > 0:
 			return "stored, but not the variant that this request selects by " + strings.Join(vary, ", ")
 		}
@@ -109,6 +109,9 @@ func (w *walk) missingWhy(held *response.Response, vary []string) string {
 			return "the last answer was not to be stored, which is remembered for another " + spoken(ttl) + ": requests do not wait for one another"
 		}
 		return "nothing is stored: the last answer was not to be"
+	}
+	if w.status.fwd == "partial" {
+		return "slices of what is stored are missing, and cannot be fetched by themselves"
 	}
 	return "what is stored was purged under this spelling of its query"
 }

@@ -75,10 +75,12 @@ type LifeNow struct {
 
 // StoredNow is what lies under a key.
 type StoredNow struct {
-	Kind   string `json:"kind"` // content, varies, pass, partial or search
+	Kind   string `json:"kind"` // content, varies, pass, search or sliced
 	Status int    `json:"status,omitempty"`
-	Bytes  int64  `json:"bytes"`           // of the body, or of the parts held
-	Whole  int64  `json:"whole,omitempty"` // bytes of the body that the parts are of
+	Bytes  int64  `json:"bytes"`            // of the body, or of those of its slices that are held
+	Whole  int64  `json:"whole,omitempty"`  // bytes of the body that is kept in slices,
+	Slices int64  `json:"slices,omitempty"` // how many those are,
+	Held   string `json:"held,omitempty"`   // and which of them are there at least in part, as in 0-3,7
 	LifeNow
 	Log    string   `json:"log"`              // under which the origin was asked,
 	Born   string   `json:"born"`             // at this sequence

@@ -30,28 +30,48 @@ func (w *walk) fill(method string) *fill {
 	e, req := w.edge, w.req.Clone()
 	req.Method = method
 	rules := w.site.Decide(req, w.trusted)
-	return &fill{
-		ranged: w.rangeToAsk(), edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.scopes,
-		generation: w.demanded.generation, touches: w.demanded.touches,
+	f := &fill{
+		edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.scopes, ask: w.ask,
+		doc: w.site.Document(), generation: w.demanded.generation, touches: w.demanded.touches,
 	}
+	if w.ask.ranged() && !w.ask.asIs {
+		f.credit = w.credit()
+	}
+	return f
 }
 
 // spec says how to fill the key of a request. The fill outlives the request, so the
 // spec shares nothing with it but interim answers, which quiet ends: it must be
 // called before the request is answered.
 func (e *Edge) spec(w *walk, method string, fence hop.Fence) (spec upstream.Spec, quiet func()) {
-	fill, site := w.fill(method), w.site
 	inform, quiet := informer(w.to)
-	seenKey, seen := w.seenKey, w.seen
-	return upstream.Spec{
+	return w.fill(method).spec(fence, inform, w.seenKey, w.seenCount), quiet
+}
+
+// spec says how to carry the fill out. looked is the count of changes of what stands
+// under seen, of the moment before the request looked there.
+func (f *fill) spec(fence hop.Fence, inform func(int, *header.Block), seen response.Key, looked uint32) upstream.Spec {
+	e := f.edge
+	spec := upstream.Spec{
 		MaxBody: e.maxBody,
-		Settled: func() bool { return e.store.Get(seenKey) != seen },
+		Settled: func() bool { return e.slicing.changes.of(seen) != looked },
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			return fill.fetch(ctx, e.parents.For(site.Document(), fill.key.Text), fence, inform)
+			reply, err := f.fetch(ctx, e.parents.For(f.doc, f.key.Text), fence, inform)
+			switch {
+			case err != nil && f.credit != nil:
+				f.credit.refund(f.ask.paid)
+			case err == nil && f.ask.ranged():
+				reply.Body = &metered{ReadCloser: reply.Body, fill: f, reply: reply}
+			}
+			return reply, err
 		},
-		Admit: fill.admit,
-		Keep:  fill.keep,
-	}, quiet
+		Admit: f.admit,
+		Keep:  f.keep,
+	}
+	if e.slicing.on {
+		spec.Cut, spec.Load, spec.Cease = f.cut, f.load, f.cease
+	}
+	return spec
 }
 
 // passSpec says how to hand a request on whose answer is not stored. It shares the

@@ -13,6 +13,7 @@ import (
 	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/httpcache"
+	"freshet/internal/site"
 )
 
 // fill is one fetch of a key: what it asks for, and what is made of the answer. It
@@ -26,9 +27,12 @@ type fill struct {
 	// selected is the text of the key that the request selects: key, or a variant of it.
 	selected string
 	scopes   []response.ScopeHash
-	ranged   string // Range to ask for; "" for the whole
-	part     httpcache.Part
-	spare    bool // base stays as it is: the request forbids to store what updates it
+	doc      *site.Document
+	ask      ask
+	part     httpcache.Part     // of a 206 that is stored
+	head     *response.Response // of which a slice is asked for; nil where none is known
+	credit   *credit            // that what arrives is charged to; nil for none
+	spare    bool               // base stays as it is: the request forbids to store what updates it
 
 	// Of the moment before the request leaves: what became untrue since then.
 	generation uint64
@@ -46,11 +50,11 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 				Header: f.rules.FillHeader(f.req), Inform: inform,
 			}
 			err := f.edge.forOrigin(p, &up, f.rules, false)
-			if err == nil && f.ranged != "" {
-				err = up.Header.Set("Range", f.ranged)
-			}
 			if err == nil && conditional {
 				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, false)
+			}
+			if err == nil && f.ask.ranged() {
+				err = up.Header.Set("Range", f.ask.field)
 			}
 			return up, err
 		})
@@ -89,10 +93,12 @@ func (f *fill) admit(reply *upstream.Reply) *response.Response {
 	if why == httpcache.ByPartial && f.admitPart(r, reply) {
 		return r
 	}
-	if f.ranged != "" && reply.Status != http.StatusOK {
+	if f.ask.ranged() && reply.Status != http.StatusOK {
 		f.edge.metrics.notStored(httpcache.ByPartial)
+		f.rememberRange(r, why)
 		return nil // it may speak of the range alone
 	}
+	r.Set = setOf(r.Status, &r.Facts, reply.Length)
 	f.edge.metrics.notStored(why)
 	r.Transient = why != httpcache.Stored
 	if r.Transient && (reply.Status < 500 || why != httpcache.ByStatusCode && why != httpcache.ByLifetime) {
@@ -140,6 +146,7 @@ func (f *fill) freshen(update httpcache.Response, match httpcache.Matching, r *r
 	}
 	update.Status, update.Header = base.Status, h
 	r.Status, r.Body = base.Status, base.Body
+	r.Kind, r.Complete, r.Set = base.Kind, base.Complete, base.Set
 	if match == httpcache.MatchStrong {
 		if base.Log == r.Log && base.Generation == r.Generation {
 			r.Born = max(base.Born, r.Born)
@@ -162,7 +169,7 @@ func (f *fill) freshen(update httpcache.Response, match httpcache.Matching, r *r
 func (f *fill) freshenByHead(update httpcache.Response, length int64, r *response.Response) {
 	base := f.base
 	if !httpcache.MatchHead(&base.Facts, length, update.Header, update.Received) {
-		f.edge.store.Delete(base.Key)
+		f.edge.drop(base.Key)
 		return
 	}
 	match := httpcache.MatchWeak
@@ -193,7 +200,23 @@ func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
 	note := r.WithBody(nil)
 	note.Key, note.Kind, note.Header, note.Vary = response.NewKey(f.selected), response.Pass, nil, nil
 	note.Facts = httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: passMemory}}
-	f.edge.store.Put(note)
+	f.edge.put(note)
+}
+
+// rangeNote is the key of the note that ranges of what is under a key, given as text,
+// cannot be kept.
+func rangeNote(selected string) response.Key { return response.NewKey(selected + "\n+range") }
+
+// rememberRange notes that a 206 was not to be stored, so that the next range is asked
+// for as it is: nothing is gained by asking for more.
+func (f *fill) rememberRange(r *response.Response, why httpcache.NoStore) {
+	if f.ask.asIs || r.Status != http.StatusPartialContent || f.ofRequest(why) {
+		return
+	}
+	note := r.WithBody(nil)
+	note.Key, note.Kind, note.Header, note.Vary = rangeNote(f.selected), response.Pass, nil, nil
+	note.Facts = httpcache.Facts{Freshness: httpcache.Freshness{Received: r.Received, Lifetime: passMemory}}
+	f.edge.put(note)
 }
 
 // keep stores a whole response, and where its key has variants the list of what
@@ -202,11 +225,13 @@ func (f *fill) remember(r *response.Response, why httpcache.NoStore) {
 func (f *fill) keep(r *response.Response) {
 	e := f.edge
 	switch {
-	case r.Kind == response.Partial:
-		f.keepPart(r)
+	case r.Kind == response.Slice:
+		f.keepSlice(r)
 		return
+	case r.Kind == response.Content && r.Complete > 0 && r.Body != nil && r.Body.Len() != r.Complete:
+		return // of a 206 that said that it is the whole
 	case r.Transient && f.base != nil && r.Status < 500 && !f.spare:
-		e.store.Delete(f.base.Key)
+		e.drop(f.base.Key)
 		return
 	case r.Transient || r.Log != e.table.Clock().Log:
 		return
@@ -223,13 +248,13 @@ func (f *fill) put(r *response.Response) {
 		r = r.WithBody(r.Body)
 		r.Key = variantKey(key, f.req.Header, r.Vary)
 	}
-	f.edge.store.Put(r)
+	f.edge.put(r)
 	if len(r.Vary) == 0 {
 		return
 	}
 	index := r.WithBody(nil)
-	index.Key, index.Kind, index.Header, index.Pieces = key, response.Varies, nil, nil
-	f.edge.store.Put(index)
+	index.Key, index.Kind, index.Header, index.Set, index.Complete = key, response.Varies, nil, 0, 0
+	f.edge.put(index)
 }
 
 // storedHeader is the header block as it is kept and sent: without what is

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"freshet/edge/response"
 )
 
 // ranged is an origin of one body that answers ranges.
@@ -40,19 +42,44 @@ func wantPart(t *testing.T, a answer, body []byte, from, to int, status string) 
 	wantStatus(t, a, status)
 }
 
-func TestARangeOfWhatIsNotStoredFetchesAndKeepsThatRange(t *testing.T) {
+// spendCredit leaves nothing of the range credit of any content.
+func spendCredit(e *Edge) {
+	for i := range e.slicing.credits {
+		e.slicing.credits[i].bytes.Store(-response.SliceSize)
+	}
+}
+
+// What the range credit allows is fetched and kept by whole slices: of something small
+// that is all of it.
+func TestARangeOfSomethingSmallFetchesAllOfIt(t *testing.T) {
 	body := someBytes(10_000)
 	o := startOrigin(t, ranged(body, `"v1"`))
 	url, _ := startLone(t, o.URL)
 	wantPart(t, get(t, url+"/a", "Range: bytes=100-199"), body, 100, 200, "fwd=uri-miss; fwd-status=206; stored")
+	wantPart(t, get(t, url+"/a", "Range: bytes=-10"), body, 9990, 10000, "; hit")
+	if a := get(t, url+"/a"); a.status != 200 || a.body != string(body) {
+		t.Errorf("the whole: status %d, %d bytes", a.status, len(a.body))
+	}
+	if n := o.asked.Load(); n != 1 {
+		t.Errorf("the origin was asked %d times, want once", n)
+	}
+}
+
+func TestWithoutCreditARangeFetchesAndKeepsThatRange(t *testing.T) {
+	body := someBytes(10_000)
+	o := startOrigin(t, ranged(body, `"v1"`))
+	url, e := startLone(t, o.URL)
+	spendCredit(e)
+	wantPart(t, get(t, url+"/a", "Range: bytes=100-199"), body, 100, 200, "fwd=uri-miss; fwd-status=206; stored")
 	wantPart(t, get(t, url+"/a", "Range: bytes=100-199"), body, 100, 200, "; hit")
 	wantPart(t, get(t, url+"/a", "Range: bytes=150-160"), body, 150, 161, "; hit")
-	wantPart(t, get(t, url+"/a", "Range: bytes=150-250"), body, 150, 251, "fwd=partial; fwd-status=206; stored")
+	wantPart(t, get(t, url+"/a", "Range: bytes=150-250"), body, 150, 251, "fwd=partial")
 	wantPart(t, get(t, url+"/a", "Range: bytes=100-250"), body, 100, 251, "; hit") // put together
 	wantPart(t, get(t, url+"/a", "Range: bytes=-10"), body, 9990, 10000, "fwd=partial")
 	wantPart(t, get(t, url+"/a", "Range: bytes=9995-"), body, 9995, 10000, "; hit")
-	if n := o.asked.Load(); n != 3 {
-		t.Errorf("the origin was asked %d times, want 3", n)
+	wantPart(t, get(t, url+"/a", "Range: bytes=5000-5009"), body, 5000, 5010, "fwd=partial; fwd-status=206; stored")
+	if n := o.asked.Load(); n != 4 {
+		t.Errorf("the origin was asked %d times, want 4", n)
 	}
 	whole := get(t, url+"/a")
 	if whole.status != 200 || whole.body != string(body) {
@@ -67,7 +94,8 @@ func TestARangeOfWhatIsNotStoredFetchesAndKeepsThatRange(t *testing.T) {
 func TestPartsThatMakeTheWholeBecomeIt(t *testing.T) {
 	body := someBytes(300)
 	o := startOrigin(t, ranged(body, `"v1"`))
-	url, _ := startLone(t, o.URL)
+	url, e := startLone(t, o.URL)
+	spendCredit(e)
 	for _, r := range []string{"bytes=100-199", "bytes=200-", "bytes=0-120"} {
 		get(t, url+"/a", "Range: "+r)
 	}

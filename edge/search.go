@@ -45,11 +45,12 @@ func (w *walk) searched() bool {
 // own where the origin says nothing of queries.
 func (f *fill) putSearch(r *response.Response) response.Key {
 	n := httpcache.ParseNoVarySearch(r.Header)
-	if !n.Set || r.Kind != response.Content {
+	if !n.Set || r.Kind != response.Content && r.Kind != response.Sliced {
 		return f.key
 	}
 	index := r.WithBody(nil)
 	index.Key, index.Kind, index.Header, index.Search = pathKey(f.rules, f.req), response.Search, nil, n
-	f.edge.store.Put(index)
+	index.Set, index.Complete = 0, 0
+	f.edge.put(index)
 	return searchKey(f.rules, f.req, n)
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -56,7 +57,10 @@ type walk struct {
 	trusted bool          // from a node of this cluster
 	fence   hop.Fence     // what that node asks for
 
-	part   string             // tells fills of one key apart by the range that they ask for; "" for the whole
+	ask    ask                // what a fetch asks for
+	part   string             // tells fills of one key apart by that; "" for the whole
+	whole  bool               // ranges are of no use: what the client wants is asked for as it is
+	came   *arrival           // what a parent has sent in place of a slice
 	base   *response.Response // stored and true, but to be validated
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
@@ -67,9 +71,12 @@ type walk struct {
 		generation uint64
 		touches    uint64
 	}
-	// What stood under which key when the walk last looked.
-	seenKey response.Key
-	seen    *response.Response
+	// Where the walk last looked, and the count of changes there, of before it did.
+	seenKey   response.Key
+	seenCount uint32
+	// purgedHere is the last purge of the spelling of the query that the client used, where
+	// what is stored is found under another.
+	purgedHere command.Seq
 }
 
 // Serve answers one request.
@@ -141,7 +148,7 @@ func (w *walk) past() string {
 
 func (w *walk) lookUp() {
 	for attempt := 1; attempt <= maxAttempts; attempt++ {
-		if w.recall() || w.recallPart() || w.fetch(attempt) {
+		if w.recall() || w.fetch(attempt) {
 			return
 		}
 	}
@@ -153,16 +160,21 @@ func (w *walk) asked() httpcache.Request {
 	return httpcache.Request{Method: w.req.Method, Header: w.req.Header}
 }
 
-// recall looks for what is stored and answers if it may be used as it is.
+// recall looks for what is stored and answers if it may be used as it is, and is still
+// there.
 func (w *walk) recall() (answered bool) {
-	w.base, w.stale, w.part = nil, nil, ""
+	if w.came != nil {
+		return false
+	}
+	w.base, w.stale = nil, nil
 	r, verdict := w.look()
 	switch verdict {
 	case httpcache.Use:
-		w.hit(r)
-		return true
+		return w.stored(r)
 	case httpcache.UseAndRefresh:
-		w.hit(r)
+		if !w.stored(r) {
+			return false
+		}
 		w.refresh(r)
 		return true
 	case httpcache.Unsatisfiable:
@@ -180,6 +192,10 @@ func (w *walk) recall() (answered bool) {
 // why stands in status.
 func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	r, missing := w.find()
+	lacking := r != nil && w.lacks(r)
+	if lacking && !w.completes(r) {
+		r, missing = nil, "partial"
+	}
 	var facts *httpcache.Facts
 	if r != nil {
 		facts = &r.Facts
@@ -192,6 +208,14 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	case r == nil:
 		w.status.fwd = missing
 	case d.Verdict == httpcache.Use || d.Verdict == httpcache.UseAndRefresh:
+		if lacking {
+			w.status.fwd = "partial"
+			if httpcache.Reuse(w.asked(), nil, w.req.Received, &w.rules.Policy).Verdict == httpcache.Unsatisfiable {
+				w.status.fwd, w.status.detail = "request", "only-if-cached"
+				return r, httpcache.Unsatisfiable
+			}
+			return r, d.Verdict
+		}
 		w.status.hit, w.status.ttl = true, r.TTL(w.req.Received)
 	}
 	return r, d.Verdict
@@ -219,13 +243,15 @@ func (w *walk) find() (*response.Response, string) {
 	if !e.table.Alive(r) || !w.satisfies(r) {
 		return nil, "miss"
 	}
-	if searched && e.table.Fence(w.scopes).Hard > r.Born {
-		return nil, "miss" // it was purged under this spelling of its query
+	if searched {
+		if w.purgedHere = e.table.Fence(w.scopes).Hard; w.purgedHere > r.Born {
+			return nil, "miss" // it was purged under this spelling of its query
+		}
 	}
 	if r.Kind == response.Pass && r.At(w.req.Received) == httpcache.Fresh {
 		w.alone = true
 	}
-	if r.Kind != response.Content {
+	if r.Kind != response.Content && r.Kind != response.Sliced {
 		return nil, "miss"
 	}
 	return r, ""
@@ -233,8 +259,8 @@ func (w *walk) find() (*response.Response, string) {
 
 // get is what is stored under a key; the walk remembers it.
 func (w *walk) get(key response.Key) *response.Response {
-	w.seenKey, w.seen = key, w.edge.store.Get(key)
-	return w.seen
+	w.seenKey, w.seenCount = key, w.edge.slicing.changes.of(key)
+	return w.edge.store.Get(key)
 }
 
 // satisfies reports whether a stored response is as true as who asks demands.
@@ -258,39 +284,66 @@ func (w *walk) demand(attempt int) hop.Fence {
 // fetch waits for an answer from above and delivers it. It returns false when
 // what came is not for this request, and the walk has to go back.
 func (w *walk) fetch(attempt int) (answered bool) {
-	e := w.edge
-	fence := w.demand(attempt)
-	together := w.fillsTogether() // before spec: what is touched from here on is found by trueEnough
-	spec, quiet := e.spec(w, w.req.Method, fence)
-	var f *upstream.Fill
-	leader := true
-	if w.alone || w.req.Method == "HEAD" || attempt == maxAttempts {
-		f = e.fills.Alone(w.ctx, fence, spec)
-	} else {
-		var err error
-		if f, leader, err = e.fills.Join(w.ctx, together, fence, spec); err != nil {
+	a, quiet := w.came, func() {}
+	if w.came = nil; a == nil {
+		f, leader, hush, err := w.begin(attempt)
+		if err != nil {
 			w.fail(err)
 			return true
 		}
 		if f == nil {
 			return false // a fill has ended since recall looked
 		}
+		a, quiet = &arrival{f, leader}, hush
 	}
-	defer f.Leave()
-	err := f.Wait(w.ctx)
+	err := a.fill.Wait(w.ctx)
 	quiet()
 	if err != nil {
+		a.fill.Leave()
 		w.failOrStale(err)
 		return true
 	}
+	return w.take(a)
+}
+
+// begin joins the fill for what the request wants, or starts one.
+func (w *walk) begin(attempt int) (f *upstream.Fill, leader bool, quiet func(), err error) {
+	e := w.edge
+	fence := w.demand(attempt)
+	alone := w.alone || w.req.Method == "HEAD" || attempt == maxAttempts
+	if first, ok := w.wants(); ok {
+		if f, err = w.beginRange(first, fence, alone); f != nil || err != nil {
+			return f, false, func() {}, err
+		}
+	} else {
+		w.ask, w.part = ask{}, ""
+	}
+	together := w.fillsTogether() // before spec: what is touched from here on is found by trueEnough
+	spec, quiet := e.spec(w, w.req.Method, fence)
+	if alone {
+		return e.fills.Alone(w.ctx, fence, spec), true, quiet, nil
+	}
+	f, leader, err = e.fills.Join(w.ctx, together, fence, spec)
+	if !leader && w.ask.paid > 0 {
+		w.credit().refund(w.ask.paid)
+	}
+	return f, leader, quiet, err
+}
+
+// take delivers what has come, unless it is not for this request.
+func (w *walk) take(a *arrival) (answered bool) {
+	e, f := w.edge, a.fill
+	leave := f.Leave
+	defer func() { leave() }()
 	reply, r := f.Reply(), f.Response()
-	w.status.forwarded(reply.Status, r != nil && !r.Transient, !leader)
-	if !leader {
+	w.status.hit = false
+	w.status.forwarded(reply.Status, r != nil && !r.Transient, !a.leader)
+	if !a.leader {
 		if r == nil || !shareable(r) {
 			w.alone = true // everybody asks for himself
 			return false
 		}
-		if want := variantKey(w.key, w.req.Header, r.Vary); len(r.Vary) > 0 && r.Key != want && r.Key != partKey(want) {
+		if want := variantKey(w.key, w.req.Header, r.Vary); len(r.Vary) > 0 && r.Key != want {
 			w.fillKey = want.Text
 			return false
 		}
@@ -299,32 +352,42 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	if r != nil && !w.trueEnough(r) {
 		return false
 	}
-	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) {
-		w.serveStale()
+	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) && w.serveStale() {
 		return true
 	}
 	if whole := f.Whole(); whole != nil {
-		w.edge.metrics.requests.miss.Inc()
-		w.stored(whole)
-		return true
+		return w.stored(whole)
+	}
+	if r != nil && r.Kind == response.Slice {
+		leave = func() {} // who reads the content leaves its first slice
+		return w.takeSlice(a, r)
+	}
+	guessed := r == nil && w.ask.ranged() && !w.ask.asIs
+	if guessed && !w.takesPart(reply) {
+		w.whole = true // what was asked for is not what the client wants
+		return false
 	}
 	body, ok := f.Body(w.ctx)
 	if !ok {
 		return false
 	}
-	defer body.Close()
-	w.deliver(reply, r, leader, body)
+	if guessed && reply.Status == http.StatusPartialContent {
+		return w.deliverPart(reply, body)
+	}
+	w.deliver(reply, r, a.leader, body)
 	return true
 }
 
 // fillsTogether is what requests have in common that may share a fill: the key, the
 // part that is wanted, and the last unsafe request that made them untrue.
-func (w *walk) fillsTogether() string {
-	key := w.fillKey + w.part
+func (w *walk) fillsTogether() string { return w.fillKey + w.part + w.touched() }
+
+// touched tells fills apart that began before and after an unsafe request.
+func (w *walk) touched() string {
 	if n := w.edge.table.Touched(w.scopes); n > 0 {
-		key += "\n+touched " + strconv.FormatUint(n, 10)
+		return "\n+touched " + strconv.FormatUint(n, 10)
 	}
-	return key
+	return ""
 }
 
 // shareable reports whether those who waited for a response may have it: it has to be
@@ -339,10 +402,10 @@ func shareable(r *response.Response) bool {
 
 // trueEnough tests what arrived: it must be true as of the request's arrival, and
 // satisfy the child that asks.
-func (w *walk) trueEnough(r *response.Response) bool {
-	if !w.satisfies(r) {
-		return false
-	}
+func (w *walk) trueEnough(r *response.Response) bool { return w.satisfies(r) && w.timely(r) }
+
+// timely is trueEnough but for the child's demands.
+func (w *walk) timely(r *response.Response) bool {
 	if w.fence.Log != 0 && w.fence.Log == r.Log && w.fence.Log != w.edge.table.Clock().Log {
 		return true // of the child's log, which this node does not know yet: the child tests it
 	}
@@ -352,13 +415,19 @@ func (w *walk) trueEnough(r *response.Response) bool {
 
 // refresh validates what was served stale, behind the client's back.
 func (w *walk) refresh(r *response.Response) {
-	w.base = r
+	w.base, w.ask, w.part = r, ask{}, ""
 	fence := w.demand(1)
+	if first, ok := w.wants(); ok {
+		w.askAtLeast(first)
+	}
 	together := w.fillsTogether()
 	spec, quiet := w.edge.spec(w, "GET", fence)
 	quiet()
-	if w.edge.fills.Refresh(together, fence, spec) {
+	switch {
+	case w.edge.fills.Refresh(together, fence, spec):
 		w.edge.metrics.refreshes.Inc()
+	case w.ask.paid > 0:
+		w.credit().refund(w.ask.paid)
 	}
 }
 
@@ -378,7 +447,6 @@ func (w *walk) pass(why string) {
 	w.status.forwarded(f.Reply().Status, false, false)
 	w.invalidate(f.Reply())
 	body, _ := f.Body(w.ctx)
-	defer body.Close()
 	w.deliver(f.Reply(), nil, true, body)
 }
 
@@ -387,8 +455,9 @@ func (w *walk) pass(why string) {
 func (w *walk) failOrStale(err error) {
 	if w.stale != nil && w.edge.table.Alive(w.stale) {
 		w.edge.log.Debug("serving stale, no parent answers", "site", w.siteName(), "err", err)
-		w.serveStale()
-		return
+		if w.serveStale() {
+			return
+		}
 	}
 	w.fail(err)
 }

@@ -1,0 +1,76 @@
+package edge
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"freshet/edge/response"
+	"freshet/edge/store"
+	"freshet/internal/header"
+)
+
+// slicing is what a node needs to keep contents in slices.
+type slicing struct {
+	on      bool // the store takes slices
+	credits credits
+	changes changes
+	joining [64]sync.Mutex // guard the pieces of slices, by the sums of their keys
+
+	done     <-chan struct{} // closed when the node ends
+	settling sync.WaitGroup  // accounts that are followed after the end of their answers
+
+	slices  prometheus.Counter // whole ones that were fetched singly
+	fetched prometheus.Counter // bytes
+	served  prometheus.Counter // bytes
+}
+
+// largest is the largest content that a store is to keep, in bytes. Policy: in slices, a
+// quarter of what the store holds, so that one content does not flush it; and where it
+// does not take a slice, whatever it takes whole.
+func (s *slicing) largest(of store.Store) int64 {
+	if s.on = of.MaxSize() >= response.SliceSize+header.MaxBytes; s.on {
+		return max(of.Capacity()/4, response.SliceSize)
+	}
+	return of.MaxSize() - header.MaxBytes
+}
+
+// register makes the metrics.
+func (s *slicing) register(reg prometheus.Registerer) error {
+	s.slices = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "freshet_edge_slices_fetched_total",
+		Help: "Slices of large contents that were completed by requests for ranges to a parent. A rise means that large contents are cold, or that their slices are evicted.",
+	})
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freshet_edge_range_bytes_total",
+		Help: "Bytes of ranges: received of parents (from), sent to clients (to). From rises at most twice as fast as to, but for parents that ignore ranges.",
+	}, []string{"direction"})
+	s.fetched, s.served = bytes.WithLabelValues("from"), bytes.WithLabelValues("to")
+	if err := reg.Register(s.slices); err != nil {
+		return err
+	}
+	return reg.Register(bytes)
+}
+
+// changeSlots is how many counts of changes there are.
+const changeSlots = 1 << 14
+
+// changes count what this node has put under keys, so that a request which is about to
+// fetch can tell, without reading a disk, whether somebody has stored something since it
+// looked. Keys may share a count: then it looks once more in vain.
+type changes [changeSlots]atomic.Uint32
+
+func (c *changes) of(key response.Key) uint32 { return c[key.Sum.Hi%changeSlots].Load() }
+
+// put stores r. All that this node stores goes through here.
+func (e *Edge) put(r *response.Response) {
+	e.store.Put(r)
+	e.slicing.changes[r.Key.Sum.Hi%changeSlots].Add(1)
+}
+
+// drop deletes what stands under key.
+func (e *Edge) drop(key response.Key) {
+	e.store.Delete(key)
+	e.slicing.changes[key.Sum.Hi%changeSlots].Add(1)
+}

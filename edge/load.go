@@ -1,0 +1,67 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"freshet/edge/response"
+	"freshet/internal/hop"
+	"freshet/internal/httpcache"
+)
+
+// cease stores what there is of a whole that nobody wanted the rest of, if more can be
+// fetched later.
+func (f *fill) cease(r *response.Response) {
+	if refetchable(r) {
+		f.keep(r)
+	}
+}
+
+// load gives a slice that has been cut of what is arriving back to a client who is
+// slower than others: from the store, or, where that has not kept it, from a parent.
+func (f *fill) load(ctx context.Context, r *response.Response, n int64) (response.Body, error) {
+	key := response.SliceKey(f.place(r), r.Set, n)
+	looked := f.edge.slicing.changes.of(key)
+	if held := f.edge.store.Get(key); held != nil && held.Kind == response.Slice && held.Body != nil {
+		return held.Body, nil
+	}
+	if !refetchable(r) {
+		return nil, fmt.Errorf("slice %d: %w", n, errIncomplete)
+	}
+	size := r.Complete
+	if size == 0 {
+		size = (n + 1) * response.SliceSize // what is read back is never the last
+	}
+	part := *f
+	part.base, part.head, part.credit, part.ask = nil, headOf(r, f.place(r)), nil, askFor(sliceSpan(n, size), 0)
+	fence := hop.Fence{Log: r.Log, Born: r.Born}
+	fetch, _, err := f.edge.fills.Join(ctx, key.Text, fence, part.spec(fence, nil, key, looked))
+	if err != nil {
+		return nil, fmt.Errorf("slice %d: %w", n, err)
+	}
+	if fetch == nil {
+		return f.load(ctx, r, n)
+	}
+	defer fetch.Leave()
+	if err := fetch.Wait(ctx); err != nil {
+		return nil, fmt.Errorf("slice %d: %w", n, err)
+	}
+	came := fetch.Response()
+	if came == nil || came.Kind != response.Slice || !httpcache.Combines(&came.Facts, &r.Facts) {
+		return nil, fmt.Errorf("slice %d: %w", n, errChanged)
+	}
+	body, ok := fetch.Body(ctx)
+	if !ok {
+		return nil, fmt.Errorf("slice %d: %w", n, errUnsettled)
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	if err == nil && int64(len(data)) != part.ask.span.Len() {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("slice %d: %w", n, err)
+	}
+	return response.Memory(data), nil
+}

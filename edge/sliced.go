@@ -1,0 +1,326 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"freshet/edge/response"
+	"freshet/edge/upstream"
+	"freshet/internal/hop"
+	"freshet/internal/httpcache"
+)
+
+// Why a slice cannot be had.
+var (
+	errChanged    = errors.New("the content has changed since its head was stored")
+	errIncomplete = errors.New("a slice is gone that cannot be fetched by itself")
+	errUnsettled  = errors.New("no slice came that is true enough")
+)
+
+// sliced is a content in slices, as one request reads it.
+type sliced struct {
+	w    *walk
+	head *response.Response
+	// first is what is arriving already for the request, in place of a slice; nil for
+	// nothing.
+	first *arrival
+	// account is that of a client that asked for ranges; nil for none.
+	account *account
+	// begun: the client has had the head of the answer. From then on it is promised that
+	// no slice is less true than promised.
+	begun    bool
+	promised hop.Truth
+	went     bool // something was asked of a parent
+}
+
+// arrival is a fill that the request has joined, after its Wait.
+type arrival struct {
+	fill   *upstream.Fill
+	leader bool
+}
+
+// source is a run of bytes of the content.
+type source struct {
+	io.ReadCloser
+	left  int64 // how many are to be read
+	exact bool  // there are no more than these in it
+	truth hop.Truth
+}
+
+// fillReader reads from a fill and leaves it at the end.
+type fillReader struct {
+	io.ReadCloser
+	fill *upstream.Fill
+}
+
+func (r fillReader) Close() error {
+	err := r.ReadCloser.Close()
+	r.fill.Leave()
+	return err
+}
+
+// at finds bytes of the content from pos on, up to end at most: in the store, or on
+// their way from a parent.
+func (s *sliced) at(pos, end int64) (*source, error) {
+	if a := s.first; a != nil {
+		s.first = nil
+		if src := s.arriving(a, pos, end); src != nil {
+			return src, nil
+		}
+	}
+	n := pos / response.SliceSize
+	for attempt := 1; attempt <= maxAttempts; attempt++ {
+		key := response.SliceKey(s.head.Key, s.head.Set, n)
+		looked := s.w.edge.slicing.changes.of(key)
+		src, gap := s.held(key, n, pos, end)
+		if src != nil {
+			return src, nil
+		}
+		if !refetchable(s.head) {
+			return nil, errIncomplete
+		}
+		src, err := s.fetch(want{key, looked, n, pos, gap}, attempt)
+		if src != nil || err != nil {
+			return src, err
+		}
+	}
+	return nil, errUnsettled
+}
+
+// held is what the store has from pos on; if it has nothing there, gap is up to where,
+// at most end.
+func (s *sliced) held(key response.Key, n, pos, end int64) (src *source, gap int64) {
+	e := s.w.edge
+	span := sliceSpan(n, s.head.Complete)
+	end = min(end, span.End)
+	r := e.store.Get(key)
+	if r == nil || r.Kind != response.Slice || r.Set != s.head.Set || r.Complete != s.head.Complete && r.Complete > 0 {
+		return s.heldWhole(pos, end), end
+	}
+	truth, ok := s.good(r)
+	if !ok {
+		return nil, end
+	}
+	if r.Body != nil {
+		if r.Body.Len() == span.Len() {
+			if body, err := r.Body.Open(pos-span.Start, end-pos); err == nil {
+				return &source{body, end - pos, true, truth}, end
+			}
+		}
+		e.drop(key) // it is not what it has to be, or the store has let it go
+		return nil, end
+	}
+	for _, p := range r.Pieces {
+		stop := p.Start + int64(len(p.Data))
+		if p.Start > pos {
+			return nil, min(end, p.Start)
+		}
+		if pos < stop {
+			body, _ := response.Memory(p.Data).Open(pos-p.Start, min(end, stop)-pos)
+			return &source{body, min(end, stop) - pos, true, truth}, end
+		}
+	}
+	return nil, end
+}
+
+// holds reports whether the store has all bytes from pos up to end, which are of slice n.
+func (s *sliced) holds(key response.Key, n, pos, end int64) bool {
+	for pos < end {
+		src, _ := s.held(key, n, pos, end)
+		if src == nil {
+			return false
+		}
+		src.Close()
+		pos += src.left
+	}
+	return true
+}
+
+// heldWhole finds the bytes where the content, small as it is, has become a whole since
+// its head was read.
+func (s *sliced) heldWhole(pos, end int64) *source {
+	if s.head.Complete > response.SliceSize {
+		return nil
+	}
+	r := s.w.edge.store.Get(s.head.Key)
+	if r == nil || r.Kind != response.Content || r.Status != 200 || r.Body == nil || r.Body.Len() != s.head.Complete ||
+		!httpcache.Combines(&r.Facts, &s.head.Facts) {
+		return nil
+	}
+	truth, ok := s.good(r)
+	if !ok {
+		return nil
+	}
+	body, err := r.Body.Open(pos, end-pos)
+	if err != nil {
+		return nil
+	}
+	return &source{body, end - pos, true, truth}
+}
+
+// good tests a slice as anything that is received: it must be true as of the request's
+// arrival, satisfy the child that asks, and be no less true than the head that the child
+// has had. A slice under the strong entity-tag that the head was confirmed by is the
+// content that the origin had then, as if it had been validated itself (rules 17 and 20
+// of the protocol).
+func (s *sliced) good(r *response.Response) (hop.Truth, bool) {
+	w := s.w
+	truth := r.Truth()
+	if httpcache.IsStrong(s.head.ETag) && r.Log == s.head.Log && r.Generation == s.head.Generation {
+		truth.Born = max(truth.Born, s.head.Born)
+		truth.AsOf = max(truth.AsOf, truth.Born)
+	}
+	if w.fence != (hop.Fence{}) && !truth.Satisfies(w.fence) || !w.timely(r) || w.purgedHere > truth.Born {
+		return truth, false
+	}
+	truth.AsOf = max(truth.AsOf, r.AsOf())
+	if s.begun && w.trusted && (truth.Log != s.promised.Log || truth.AsOf < s.promised.AsOf || truth.Born < s.promised.Born) {
+		return truth, false
+	}
+	return truth, true
+}
+
+// promise is what the head of an answer may say of its truth whose first bytes are from
+// src. What is tested later is true as of the request's arrival at least, and as of what
+// the child demands: no more than that is promised.
+func (s *sliced) promise(src *source) hop.Truth {
+	w, t := s.w, s.head.Truth()
+	if src != nil {
+		if src.truth.Log != t.Log {
+			t = src.truth
+		}
+		t.Born, t.AsOf = min(t.Born, src.truth.Born), min(t.AsOf, src.truth.AsOf)
+	}
+	if t.Log == w.arrival.Log {
+		t.AsOf = min(t.AsOf, max(w.arrival.Seq, w.fence.Hard, w.fence.Floor, t.Born))
+	}
+	s.promised, s.begun = t, true
+	return t
+}
+
+// arriving is what a fill brings from pos on, up to end at most; nil if that is nothing,
+// or the wrong thing. Then the fill is left.
+func (s *sliced) arriving(a *arrival, pos, end int64) *source {
+	reply, r := a.fill.Reply(), a.fill.Response()
+	part := httpcache.Part{Span: httpcache.Span{End: s.head.Complete}, Size: s.head.Complete}
+	if r.Kind == response.Slice {
+		part, _ = httpcache.PartOf(reply.Header)
+		end = min(end, part.End)
+	}
+	truth, ok := s.good(r)
+	if !ok || pos < part.Start || end <= pos {
+		a.fill.Leave()
+		return nil
+	}
+	body, ok := a.fill.Body(s.w.ctx)
+	if !ok {
+		a.fill.Leave()
+		return nil
+	}
+	from := fillReader{body, a.fill}
+	if skip, can := body.(interface{ Skip(int64) error }); pos > part.Start && (!can || skip.Skip(pos-part.Start) != nil) {
+		from.Close()
+		return nil
+	}
+	s.went = true
+	return &source{from, end - pos, end == part.End, truth}
+}
+
+// want is a run of bytes that is not held: of slice n under key, from pos to end. looked
+// is the count of changes under key of before the store was looked at.
+type want struct {
+	key      response.Key
+	looked   uint32
+	n        int64
+	pos, end int64
+}
+
+// fetch joins the fill of what is wanted or begins one. It returns neither a source nor
+// an error where the store is to be looked at again, or more to be demanded. When
+// something else came before anything was sent, the walk has it.
+func (s *sliced) fetch(want want, attempt int) (*source, error) {
+	w := s.w
+	f, leader, err := s.begin(want, attempt)
+	if f == nil || err != nil {
+		return nil, err
+	}
+	s.went = true
+	if err := f.Wait(w.ctx); err != nil {
+		f.Leave()
+		return nil, err
+	}
+	a, r := &arrival{f, leader}, f.Response()
+	if !s.same(r) {
+		if s.begun {
+			f.Leave()
+			return nil, errChanged
+		}
+		w.came = a
+		return nil, errChanged
+	}
+	return s.arriving(a, want.pos, want.end), nil
+}
+
+// same reports whether what came is of this content: a part of the set, or, of an origin
+// that ignores ranges, the whole again.
+func (s *sliced) same(r *response.Response) bool {
+	switch {
+	case r == nil:
+		return false
+	case r.Kind == response.Slice:
+		return r.Set == s.head.Set && r.Complete == s.head.Complete
+	}
+	return r.Kind == response.Content && r.Status == 200 && !r.Transient && r.Set == s.head.Set
+}
+
+// begin finds a fill for what is wanted: of the whole slice, where one is under way or
+// the client's credit allows it, else of the missing bytes alone.
+func (s *sliced) begin(want want, attempt int) (f *upstream.Fill, leader bool, err error) {
+	w, e := s.w, s.w.edge
+	fence := w.demand(attempt)
+	if s.begun && w.trusted {
+		fence = fence.Max(hop.Fence{Log: s.promised.Log, Hard: s.promised.AsOf, Born: s.promised.Born})
+	}
+	key := want.key.Text + w.touched()
+	a := askFor(sliceSpan(want.n, s.head.Complete), 0)
+	if s.account != nil {
+		looking := upstream.Spec{Settled: func() bool { return true }}
+		if f, _, err := e.fills.Join(w.ctx, key, fence, looking); f != nil || err != nil {
+			return f, false, err
+		}
+		if s.account.allows(w.ctx, a.span.Len()) {
+			a.paid = a.span.Len()
+		} else {
+			n := s.account.credit.reserveSome(want.end - want.pos)
+			a = askFor(httpcache.Span{Start: want.pos, End: want.pos + n}, n)
+			key += "\n+bytes " + strconv.FormatInt(want.pos, 10) + "-" + strconv.FormatInt(want.pos+n, 10)
+		}
+	}
+	fill := w.sliceFill(s.head, a)
+	f, leader, err = e.fills.Join(w.ctx, key, fence, fill.spec(fence, nil, want.key, want.looked))
+	if !leader && a.paid > 0 {
+		s.account.credit.refund(a.paid)
+	}
+	return f, leader, err
+}
+
+// sliceFill is the fetch of bytes of a content whose head is known.
+func (w *walk) sliceFill(head *response.Response, a ask) *fill {
+	f := w.fill("GET")
+	f.base, f.head, f.ask, f.credit = nil, head, a, nil
+	if a.paid > 0 {
+		f.credit = w.credit()
+	}
+	return f
+}
+
+// reader reads a span of the content, which it has checked to begin.
+func (s *sliced) reader(span httpcache.Span) (*slicedReader, error) {
+	src, err := s.at(span.Start, span.End)
+	if err != nil {
+		return nil, fmt.Errorf("slice %d: %w", span.Start/response.SliceSize, err)
+	}
+	return &slicedReader{of: s, left: span, src: src}, nil
+}

@@ -22,7 +22,7 @@ type faultLoad struct {
 	struck bool     // an operation has failed
 	floors []*event // for each key, what had happened when it did
 	opened error
-	up     bool // at the end
+	up     bool // at the end of the load
 }
 
 // newFaultLoad has a cache on its disk that was closed in order.
@@ -50,7 +50,7 @@ func (l *faultLoad) run() error {
 		return nil
 	}
 	defer s.Close()
-	for range 120 {
+	for range 200 {
 		if err := l.step(s); err != nil {
 			return err
 		}
@@ -191,6 +191,11 @@ func failed(t *testing.T, fault filestest.Fault) *faultLoad {
 	synctest.Test(t, func(t *testing.T) {
 		l.fs.Inject(fault)
 		err := l.run()
+		// A file that can't be closed does no harm. All else means that the disk is not to be
+		// trusted.
+		if err == nil && l.struck && l.up && l.fs.FirstStruck() != filestest.Close {
+			err = fmt.Errorf("still in service after a failed %s", l.fs.FirstStruck())
+		}
 		l.struck = l.fs.Struck() > 0
 		if err == nil && l.opened != nil && !errors.Is(l.opened, fault.Err) {
 			err = fmt.Errorf("open fails with another error: %w", l.opened)

@@ -127,7 +127,12 @@ func (h *hardship) step(s *disk.Store) error {
 			return err
 		}
 	}
-	time.Sleep(time.Duration(h.r.IntN(80)) * time.Millisecond) // in virtual time
+	// In virtual time. Pauses show whether the store makes durable what is left unsealed.
+	pause := time.Duration(h.r.IntN(80)) * time.Millisecond
+	if h.r.IntN(25) == 0 {
+		pause *= 100
+	}
+	time.Sleep(pause)
 	return nil
 }
 

@@ -71,6 +71,14 @@ func (f *FS) Struck() int {
 	return f.struck
 }
 
+// FirstStruck is the kind of the first operation that has failed by injection, Any if
+// none has.
+func (f *FS) FirstStruck() Op {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first
+}
+
 // Count is how many operations of that kind were tried.
 func (f *FS) Count(op Op) int {
 	f.mu.Lock()
@@ -117,6 +125,9 @@ func (f *FS) begin(op Op, name string) (half bool, err error) {
 		}
 	}
 	if err != nil {
+		if f.struck == 0 {
+			f.first = op
+		}
 		f.struck++
 	}
 	return half, err

@@ -246,8 +246,8 @@ func fails(t *testing.T, op Op, with error) error {
 	}
 	all := []error{opened, made, wrote, read, size, list, locked, unlocked, f.Truncate(9), f.Allocate(10), f.Sync(),
 		layer.SyncDir("."), layer.MkdirAll("d", 0), layer.Rename("f", "h"), layer.Remove("h"), f.Close(), wroteAgain}
-	if layer.Struck() != 1 {
-		t.Errorf("%s: %d operations failed", op, layer.Struck())
+	if layer.Struck() != 1 || layer.FirstStruck() != op {
+		t.Errorf("%s: %d operations failed, the first %s", op, layer.Struck(), layer.FirstStruck())
 	}
 	return errors.Join(all...)
 }

@@ -33,6 +33,7 @@ type FS struct {
 	limit   int64
 	faults  []*fault
 	struck  int
+	first   Op
 	counts  [ops]int
 	journal *journal // nil: nothing is recorded
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -137,7 +138,26 @@ func (in *Inspection) open(number uint32) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSegment(s.cfg.Dir, number, file, func(*segment) {}), nil
+	return newSegment(s.cfg.Dir, number, lengthened{file, s.segmentSize}, func(*segment) {}), nil
+}
+
+// lengthened is a file that reads as if it had its full length, with zeros in place of an
+// end that is lost: opening a store gives it that length.
+type lengthened struct {
+	files.File
+	size int64
+}
+
+func (f lengthened) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	if missing := min(int64(len(b)), f.size-off) - int64(n); errors.Is(err, io.EOF) && missing > 0 {
+		clear(b[n : int64(n)+missing])
+		n += int(missing)
+		if n == len(b) {
+			err = nil
+		}
+	}
+	return n, err
 }
 
 // header reads the header of a segment of this cache; record.ErrDamaged when it is none.

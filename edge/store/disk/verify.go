@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"freshet/edge/store/disk/record"
@@ -319,7 +320,10 @@ func (s *span) bytes(at int64, n int) ([]byte, error) {
 	if s.buf == nil {
 		s.buf = make([]byte, spanSize)
 	}
-	want := min(max(s.size-at, int64(n)), spanSize) // n of a file that is too short fails
+	want := min(s.size-at, spanSize)
+	if want < int64(n) {
+		return nil, fmt.Errorf("%w: %s ends at %d", record.ErrDamaged, s.segment.path, s.size)
+	}
 	s.have = nil
 	if err := readFull(s.segment, s.buf[:want], at); err != nil {
 		return nil, err

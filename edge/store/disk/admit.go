@@ -1,48 +1,83 @@
 package disk
 
 import (
+	"math"
+	"math/bits"
 	"sync/atomic"
 
 	"freshet/edge/response"
 )
 
-// admits reports whether r is worth writing. Policy: while the disk has room, everything;
-// then only what was offered before, not long ago, or replaces what is there: most of
-// what is asked for once is never asked for again, and would evict what is.
-func (s *Store) admits(r *response.Response) bool {
-	seen := s.ghosts.see(r.Key.Sum.Lo)
-	if seen || !s.full.Load() {
-		return true
-	}
-	_, there := s.index.Get(r.Key.Sum.Lo)
-	return there
+// policy decides what is worth its room on disk. One measure serves admission and
+// eviction: the worth of a record, which is how often its key was asked for lately,
+// over a weak power of its length.
+//
+//   - Put: what is worth less than what eviction has dropped lately (the bar) is not
+//     written. So what is asked for once flushes nothing, and costs no write.
+//   - Evict: the segment that is worth least, whatever its age. Of what is in it the most
+//     worthy is written again, into segments of such records, which are worth much and so
+//     are not evicted soon.
+//   - What is written again is paid from a budget that each put adds to. So write
+//     amplification has a bound that no traffic breaks.
+type policy struct {
+	demand *demand
+	bar    atomic.Uint64 // the bits of a float64
+	budget atomic.Int64  // bytes that may be written again
+
+	victims []*segment // the next ones; of the goroutine that evicts
 }
 
-// ghosts remembers keys that were offered lately: a table of fingerprints, each at a place
-// that its key tells, so that a later one of the same place takes it.
-type ghosts struct {
-	prints []atomic.Uint32
-}
-
-// Bounds of the table: 4 bytes for each.
 const (
-	minGhosts = 1 << 12
-	maxGhosts = 1 << 22
-	// ghostsFor is the size of the disk, in bytes, for which there is one.
-	ghostsFor = 16 << 10
+	// rewriteShare is what a put adds to the budget, for each of its bytes. With the
+	// footers it makes a write amplification of 1.26.
+	rewriteShare = 0.25
+	// barStep is how far the bar moves towards what the last eviction has dropped.
+	barStep = 0.2
+	// lengthPower is how much length counts against a record. At 0 the disk would hold the
+	// bytes that are asked for most often, at 1 the most requests. A little of it holds
+	// many small records more for a few large ones.
+	lengthPower = 0.3
 )
 
-func newGhosts(size int64) *ghosts {
-	n := minGhosts
-	for n < maxGhosts && int64(n)*ghostsFor < size {
-		n *= 2
+func newPolicy() *policy { return &policy{demand: newDemand()} }
+
+// lengthWeights are the weights of lengths, four for each power of two.
+var lengthWeights = func() (w [4 * 40]float64) {
+	for i := range w {
+		w[i] = math.Pow((4+float64(i%4)+0.5)/4*math.Exp2(float64(i/4-12)), -lengthPower)
 	}
-	return &ghosts{make([]atomic.Uint32, n)}
+	return w
+}()
+
+// worth is what one record of that length is worth.
+func (p *policy) worth(key uint64, length int64) float64 {
+	power := max(bits.Len64(uint64(length)), 3) - 1
+	i := 4*power + int(length>>(power-2)&3)
+	return float64(p.demand.of(key)) * lengthWeights[min(i, len(lengthWeights)-1)]
 }
 
-// see remembers the key and reports whether it was remembered already.
-func (g *ghosts) see(key uint64) bool {
-	at := &g.prints[key&uint64(len(g.prints)-1)]
-	print := uint32(key>>32) | 1
-	return at.Swap(print) == print
+// asked counts that somebody wanted what is stored under the key, or would have been.
+func (p *policy) asked(key uint64) { p.demand.ask(key) }
+
+// earn adds what a put of so many bytes pays for.
+func (p *policy) earn(put, most int64) {
+	// Not more than a little ahead: what is saved for long would be spent all at once.
+	if p.budget.Add(int64(rewriteShare*float64(put))) > most {
+		p.budget.Store(most)
+	}
+}
+
+// admits reports whether r is worth writing. While the disk has room everything is; what
+// replaces a stored response always is.
+func (s *Store) admits(r *response.Response) bool {
+	key := r.Key.Sum.Lo
+	s.policy.asked(key)
+	if !s.full.Load() {
+		return true
+	}
+	if s.policy.worth(key, s.size(r)) >= math.Float64frombits(s.policy.bar.Load()) {
+		return true
+	}
+	_, there := s.index.Get(key)
+	return there
 }

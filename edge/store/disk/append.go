@@ -197,6 +197,7 @@ func (s *Store) append(r *response.Response, body []byte, bodySum uint64, supers
 	}
 	s.counts.admitted.Add(1)
 	s.counts.admittedBytes.Add(size)
+	s.policy.earn(size, 2*s.segmentSize)
 	return true, nil
 }
 

@@ -192,7 +192,7 @@ func (s *Store) seal(g *segment) error {
 func (s *Store) makeRoom() (made bool, err error) {
 	var victim *segment
 	if s.pinned.Load() <= s.limit/4 {
-		victim = pickVictim(s.sortedSegments(func(g *segment) bool { return g.sealed }))
+		victim = s.pickVictim(s.sortedSegments(func(g *segment) bool { return g.sealed }))
 	}
 	if victim == nil {
 		s.mu.Lock()

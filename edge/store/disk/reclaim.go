@@ -18,11 +18,11 @@ import (
 // power cut too either the segment is there, or all that stands for it.
 type eviction struct {
 	*Store
-	victim    *segment
-	others    []*segment        // that may hold older records than the victim's
-	touched   map[*segment]bool // took something that must be durable
-	rewritten int64             // bytes kept
-	buf       []byte
+	victim  *segment
+	others  []*segment        // that may hold older records than the victim's
+	touched map[*segment]bool // took something that must be durable
+	keep    map[uint32]bool   // what of it is written again, by offset
+	buf     []byte
 }
 
 // evict evicts a sealed segment. Errors are those of the disk.
@@ -41,6 +41,7 @@ func (s *Store) evict(victim *segment) error {
 	if err != nil {
 		return err
 	}
+	ev.keep = s.judge(victim, entries)
 	for _, e := range entries {
 		if s.closing() {
 			return nil // it is there still, and what is left in it is evicted another time
@@ -97,7 +98,7 @@ func (ev *eviction) decide(e record.Entry) error {
 	if !ok || slot.Segment != ev.victim.number || slot.Offset != e.Offset {
 		return nil // dead already
 	}
-	if ev.keeps(e, slot, ev.rewritten) {
+	if ev.keep[e.Offset] {
 		kept, err := ev.rewrite(e, slot)
 		if kept || err != nil {
 			return err
@@ -173,7 +174,6 @@ func (ev *eviction) rewrite(e record.Entry, slot index.Slot) (kept bool, err err
 		g.live.Add(int64(e.Length))
 		ev.victim.live.Add(-int64(e.Length))
 	}
-	ev.rewritten += int64(e.Length)
 	ev.counts.rewritten.Add(1)
 	ev.counts.rewrittenBytes.Add(int64(e.Length))
 	return true, nil

@@ -63,7 +63,7 @@ type Store struct {
 	idle     atomic.Int64                        // handles that stand open
 	up       atomic.Bool
 	full     atomic.Bool // there was no room for another segment once
-	ghosts   *ghosts
+	policy   *policy
 
 	mu struct {
 		sync.Mutex
@@ -112,6 +112,7 @@ func (s *Store) Get(key response.Key) *response.Response {
 	switch {
 	case err == nil:
 		s.counts.hits.Add(1)
+		s.policy.asked(key.Sum.Lo)
 		return r
 	case errors.Is(err, record.ErrDamaged):
 		s.damaged(key.Sum.Hi, key.Sum.Lo, slot, err)

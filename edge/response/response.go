@@ -187,22 +187,3 @@ func raise(v *atomic.Uint64, to uint64) {
 func (r *Response) Truth() hop.Truth {
 	return hop.Truth{Log: r.Log, Born: r.Born, AsOf: max(r.AsOf(), r.Born)}
 }
-
-// Size is the RAM that the response holds, in bytes, the index of a holder not
-// counted.
-func (r *Response) Size() int64 {
-	n := int64(256 + 2*len(r.Key.Text) + 16*len(r.Scopes))
-	for _, name := range r.Vary {
-		n += int64(16 + len(name))
-	}
-	for _, p := range r.Pieces {
-		n += int64(32 + cap(p.Data))
-	}
-	if r.Header != nil {
-		n += int64(r.Header.Size())
-	}
-	if r.Body != nil {
-		n += int64(cap(r.Body.Bytes()))
-	}
-	return n
-}

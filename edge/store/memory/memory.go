@@ -4,6 +4,7 @@ package memory
 
 import (
 	"fmt"
+	"math/bits"
 	"sync/atomic"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -12,7 +13,7 @@ import (
 )
 
 // entryOverhead is what ristretto and the slot need for one entry beside the
-// response itself, in bytes (measured: 108 of ristretto's own, and the slot).
+// response itself, in bytes (measured: some 110 of ristretto's own, and the slot).
 const entryOverhead = 128
 
 // Store is the store in RAM. Values are slots: a newer response for a key replaces
@@ -22,6 +23,8 @@ type Store struct {
 	cache *ristretto.Cache[uint64, *slot]
 	size  int64
 	max   int64
+
+	evicted, rejected, dropped atomic.Uint64
 }
 
 type slot struct {
@@ -29,16 +32,25 @@ type slot struct {
 	hit     atomic.Bool // by Hit, since current was put
 }
 
-// New makes a store of at most size bytes, at least 1 MiB. A response may take up
-// to an eighth of it: ristretto's admission does not look at size, so a larger one
+// fixedCost is what ristretto takes of a store from the start, in bytes (measured: its
+// queue, and its sketch with what goes with it at 3 bytes for each counter, whose number
+// it rounds up to a power of two).
+func fixedCost(counters int64) int64 { return 330<<10 + 3<<bits.Len64(uint64(counters-1)) }
+
+// New makes a store of at most size bytes, at least 1 MiB, of which a part is
+// ristretto's own. A response may take up to an eighth of it: ristretto's admission does not look at size, so a larger one
 // would evict many small ones and might be rejected after that.
 func New(size int64) (*Store, error) {
+	s := &Store{size: size, max: size / 8}
+	counters := max(size/(8<<10)*10, 10_000) // ten for each response of 8 KiB
 	cache, err := ristretto.NewCache(&ristretto.Config[uint64, *slot]{
-		NumCounters:        max(size/(8<<10)*10, 10_000), // ten for each response of 8 KiB
-		MaxCost:            size,
+		NumCounters:        counters,
+		MaxCost:            max(size-fixedCost(counters), size/2),
 		BufferItems:        64,
 		IgnoreInternalCost: true, // it is in entryOverhead
-		Metrics:            true,
+		// Its own metrics would keep the time of admission of 100,000 responses.
+		OnEvict:  func(*ristretto.Item[*slot]) { s.evicted.Add(1) },
+		OnReject: func(*ristretto.Item[*slot]) { s.rejected.Add(1) },
 		// The sum is a hash already: its low half is the place, its high half tells
 		// colliding keys apart; Get compares the text after that.
 		KeyToHash: func(key uint64) (uint64, uint64) { return key, 0 },
@@ -46,7 +58,8 @@ func New(size int64) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory store of %d bytes: %w", size, err)
 	}
-	return &Store{cache: cache, size: size, max: size / 8}, nil
+	s.cache = cache
+	return s, nil
 }
 
 // MaxSize is an eighth of the store.
@@ -100,12 +113,15 @@ func (s *Store) HasSum(lo uint64) bool {
 	return ok
 }
 
-// Capacity is the size of the store.
+// Capacity is the size of the store, with what it needs itself.
 func (s *Store) Capacity() int64 { return s.size }
 
 // Put keeps r; ristretto may decide not to. It waits for the decision, so that who
 // asks after it does not fetch the same again while r stands in a queue.
 func (s *Store) Put(r *response.Response) {
+	if r.Body != nil && r.Body.Len() > 0 && r.Body.Bytes() == nil {
+		return // it lies elsewhere: what is here has to be ready
+	}
 	cost := r.Size() + entryOverhead
 	if cost > s.max {
 		return
@@ -124,7 +140,16 @@ func (s *Store) Put(r *response.Response) {
 			break
 		}
 	}
-	if s.cache.Set(r.Key.Sum.Lo, sl, cost) {
+	if !s.cache.Set(r.Key.Sum.Lo, sl, cost) {
+		s.dropped.Add(1)
+		return
+	}
+	s.cache.Wait()
+	if s.cache.RemainingCost() < 0 {
+		// It has grown in its place, for which ristretto evicts nothing: so it gives the
+		// place up and stands for admission like a new one.
+		s.cache.Del(r.Key.Sum.Lo)
+		s.cache.Set(r.Key.Sum.Lo, sl, cost)
 		s.cache.Wait()
 	}
 }
@@ -137,16 +162,15 @@ func (s *Store) Close() { s.cache.Close() }
 
 // Stats are counts since New.
 type Stats struct {
-	Bytes             int64  // held now
+	Bytes             int64  // charged for what is held now
 	Evicted, Rejected uint64 // responses dropped for space; refused by admission
 	Dropped           uint64 // puts lost because the queue was full
 }
 
 // Stats reads the counts.
 func (s *Store) Stats() Stats {
-	m := s.cache.Metrics
 	return Stats{
-		Bytes:   int64(m.CostAdded()) - int64(m.CostEvicted()),
-		Evicted: m.KeysEvicted(), Rejected: m.SetsRejected(), Dropped: m.SetsDropped(),
+		Bytes:   s.cache.MaxCost() - s.cache.RemainingCost(),
+		Evicted: s.evicted.Load(), Rejected: s.rejected.Load(), Dropped: s.dropped.Load(),
 	}
 }

@@ -40,6 +40,80 @@ func TestBytesHeldStayWithinTheSize(t *testing.T) {
 	}
 }
 
+// TestGrowingInPlaceStaysWithinTheSize: responses that are replaced by larger ones, as
+// slices are of which more and more parts are known, take no more than others.
+func TestGrowingInPlaceStaysWithinTheSize(t *testing.T) {
+	const size = 4 << 20
+	s, err := New(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for round := range 10 {
+		for i := range 40 {
+			r := storetest.Response(t, string(rune('a'+i)), 1, 1, nil)
+			r.Body, r.Pieces = nil, []response.Piece{{Data: make([]byte, (round+1)<<15)}}
+			s.Put(r)
+			if got := s.Stats().Bytes; got > size {
+				t.Fatalf("round %d: %d bytes held, %d allowed", round, got, size)
+			}
+		}
+	}
+	if got := s.Stats().Bytes; got < size/2 {
+		t.Errorf("%d bytes held: the room is not used", got)
+	}
+}
+
+// TestABodyThatLiesElsewhereIsRefused: a hit in RAM must not have to wait for a disk.
+func TestABodyThatLiesElsewhereIsRefused(t *testing.T) {
+	s, err := New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := storetest.Response(t, "k", 1, 1, nil).WithBody(elsewhere{make(response.Memory, 10)})
+	if s.Put(r); s.Get(r.Key) != nil {
+		t.Error("kept")
+	}
+}
+
+// elsewhere is a body that is not in RAM.
+type elsewhere struct{ response.Memory }
+
+func (elsewhere) Bytes() []byte { return nil }
+
+// TestHasIsNoUse: what is only asked whether it is there does not count as used, or the
+// disk's eviction, which asks that, would keep everything.
+func TestHasIsNoUse(t *testing.T) {
+	s, err := New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := storetest.Response(t, "k", 1, 1, []byte("x"))
+	s.Put(r)
+	if !s.Has(r.Key) || !s.HasSum(r.Key.Sum.Lo) || s.Has(response.NewKey("other")) {
+		t.Error("Has does not say what is there")
+	}
+	if _, first := s.Hit(r.Key); !first {
+		t.Error("Has was a hit")
+	}
+	if _, first := s.Hit(r.Key); first {
+		t.Error("a second hit is a first one")
+	}
+	s.Unhit(r.Key)
+	if got, first := s.Hit(r.Key); got != r || !first {
+		t.Error("no first hit after Unhit")
+	}
+	s.Put(storetest.Response(t, "k", 1, 2, []byte("y")))
+	if _, first := s.Hit(r.Key); !first {
+		t.Error("no first hit of what has taken the place")
+	}
+	if got, _ := s.Hit(response.Key{Sum: r.Key.Sum, Text: "another"}); got != nil {
+		t.Error("a hit of a key that only shares its hash")
+	}
+}
+
 func TestGetAllocatesNothing(t *testing.T) {
 	s, err := New(8 << 20)
 	if err != nil {

@@ -195,7 +195,7 @@ func (s *Store) Put(r *response.Response) {
 		if disk.Offer(r) {
 			s.memory.Delete(r.Key)
 		} else {
-			disk.Delete(r.Key)
+			disk.drop(r.Key)
 			s.keepInMemory(r)
 		}
 		return
@@ -205,7 +205,7 @@ func (s *Store) Put(r *response.Response) {
 	}
 	s.keepInMemory(r) // first, for those who wait for r
 	if !disk.Offer(r) {
-		disk.Delete(r.Key)
+		disk.drop(r.Key)
 	}
 }
 
@@ -231,7 +231,7 @@ func (s *Store) Delete(key response.Key) {
 	defer st.changes.Add(1)
 	st.reads.Forget(key.Text)
 	s.memory.Delete(key)
-	s.home(key).Delete(key)
+	s.home(key).drop(key)
 }
 
 // Capacity is what all tiers hold together.

@@ -51,6 +51,13 @@ func (s *Store) home(key response.Key) *volume {
 	return best
 }
 
+// drop is Delete that leaves the disk alone where it has nothing under the key.
+func (v *volume) drop(key response.Key) {
+	if v.Has(key) {
+		v.Delete(key)
+	}
+}
+
 // mix spreads every bit of x over all bits (the finalizer of SplitMix64).
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -86,17 +86,18 @@ func New(env node.Env) (*Edge, error) {
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
 	}
 	e.maxBody = e.slicing.largest(store)
+	ctx, cancel := context.WithCancel(context.Background())
+	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
 	if e.metrics, err = newMetrics(env.Metrics, e.table); err == nil {
-		err = e.slicing.register(env.Metrics)
+		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics))
 	}
 	if err != nil {
+		cancel()
 		e.closeJournal()
 		store.Close()
 		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
 	}
 	e.sites.Store(&sites{snapshot: site.NewSnapshot(0, nil)})
-	ctx, cancel := context.WithCancel(context.Background())
-	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
 	e.slicing.done = ctx.Done()
 	if env.Admin != nil {
 		env.Admin.Handle("GET /explain", http.HandlerFunc(e.explainPage))

@@ -135,7 +135,7 @@ func list(cmd *cobra.Command, in *disk.Inspection, match string) error {
 	lines.SetEscapeHTML(false)
 	now := time.Now()
 	if !asJSON {
-		fmt.Fprintf(out, "%8s %8s %3s %10s %-7s %8s  %s\n", "AGE", "TTL", "", "BYTES", "KIND", "BORN", "KEY")
+		fmt.Fprintf(out, "%8s %8s %6s %10s %-7s %8s  %s\n", "AGE", "TTL", "STATUS", "BYTES", "KIND", "BORN", "KEY")
 	}
 	unread, err := in.List(cmd.Context(), func(r *stored.Response, bodyLen int64) error {
 		l := listed{
@@ -149,7 +149,7 @@ func list(cmd *cobra.Command, in *disk.Inspection, match string) error {
 		case asJSON:
 			return lines.Encode(l)
 		}
-		_, err := fmt.Fprintf(out, "%8.0f %8.0f %3d %10d %-7s %8s  %s\n", l.Age, l.TTL, l.Status, l.Bytes, l.Kind, l.Born, plain(l.Key))
+		_, err := fmt.Fprintf(out, "%8.0f %8.0f %6d %10d %-7s %8s  %s\n", l.Age, l.TTL, l.Status, l.Bytes, l.Kind, l.Born, plain(l.Key))
 		return err
 	})
 	if e := out.Flush(); err == nil {

@@ -1,5 +1,7 @@
 package disk
 
+import "freshet/edge/store/disk/record"
+
 // filter is a set of keys that never forgets one and now and then believes that it has
 // one which it doesn't: a Bloom filter in blocks of a cache line. At the number of keys
 // that it was made for it takes 10 bits each and is wrong about one time in a hundred.
@@ -16,6 +18,17 @@ const (
 
 func newFilter(keys int) *filter {
 	return &filter{make([]filterBlock, max(1, (keys*filterBits+511)/512))}
+}
+
+// filterOf is the set of the keys of stored records, with room for as many more.
+func filterOf(entries []record.Entry, more int) *filter {
+	f := newFilter(len(entries) + more)
+	for _, e := range entries {
+		if e.Type == record.Stored {
+			f.add(e.Sum.Hi, e.Sum.Lo)
+		}
+	}
+	return f
 }
 
 func (f *filter) block(lo uint64) *filterBlock {

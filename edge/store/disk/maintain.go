@@ -19,16 +19,20 @@ import (
 // than the disk evicts.
 func (s *Store) maintain() {
 	defer s.work.Done()
+	err := s.prepare()
 	for {
+		if err == nil {
+			err = s.makeReady()
+		}
+		if err != nil {
+			s.fail("make room", err)
+		}
 		select {
 		case <-s.done:
 			return
 		case <-s.down:
 			return
 		case <-s.wake:
-			if err := s.makeReady(); err != nil {
-				s.fail("make room", err)
-			}
 		}
 	}
 }
@@ -175,12 +179,7 @@ func (s *Store) seal(g *segment) error {
 		return fmt.Errorf("seal a segment: %w", err)
 	}
 	s.counts.written.Add(int64(len(footer)))
-	right := newFilter(len(entries))
-	for _, e := range entries {
-		if e.Type == record.Stored {
-			right.add(e.Sum.Hi, e.Sum.Lo)
-		}
-	}
+	right := filterOf(entries, 0)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.filter, g.entries, g.sealed = right, nil, true

@@ -241,14 +241,15 @@ func (s *Store) measure() error {
 	return nil
 }
 
-// start recovers what is there, makes the store ready for puts and starts its goroutines.
+// start recovers what is there and starts the goroutines, the first of which makes the
+// store ready for puts.
 func (s *Store) start() error {
 	if err := s.recover(); err != nil {
 		return err
 	}
-	if s.used.Load() > s.limit {
-		// The size was lowered. What eviction must write needs a segment to be written to.
-		if err := s.makeSegment(false); err != nil {
+	s.up.Store(true)
+	if s.used.Load() > s.limit { // the size was lowered
+		if err := s.prepare(); err != nil {
 			return err
 		}
 		for s.used.Load() > s.limit {
@@ -260,10 +261,6 @@ func (s *Store) start() error {
 		}
 	}
 	s.full.Store(s.used.Load()+2*s.segmentSize > s.limit)
-	s.up.Store(true)
-	if err := s.makeReady(); err != nil {
-		return err
-	}
 	s.work.Add(2)
 	go s.maintain()
 	go s.keepDurable()

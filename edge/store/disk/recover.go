@@ -29,7 +29,6 @@ func (s *Store) recover() error {
 	slices.SortFunc(order, func(a, b *segment) int { return cmp.Compare(a.number, b.number) })
 
 	var mu sync.Mutex
-	var empty []*segment
 	var tombs []uint64
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -43,9 +42,6 @@ func (s *Store) recover() error {
 			defer mu.Unlock()
 			tombs = append(tombs, l.tombs...)
 			s.mu.put = max(s.mu.put, g.maxPut)
-			if !g.sealed && len(g.entries) == 0 {
-				empty = append(empty, g)
-			}
 			return nil
 		})
 	}
@@ -57,9 +53,20 @@ func (s *Store) recover() error {
 			s.forget(slot)
 		}
 	}
-	for _, g := range empty {
-		if err := s.removeSegment(g); err != nil {
-			return err
+	s.recovered = order
+	return nil
+}
+
+// prepare makes of what was recovered something to append to. Open doesn't wait for it:
+// it syncs, which may take a while on a busy disk.
+func (s *Store) prepare() error {
+	order := s.recovered
+	s.recovered = nil
+	for _, g := range order {
+		if g.end == record.SegmentHeaderSize {
+			if err := s.removeSegment(g); err != nil {
+				return err
+			}
 		}
 	}
 	return s.resume(order)
@@ -68,13 +75,14 @@ func (s *Store) recover() error {
 // resume goes on with the last segments of either kind, if they have room, and lets the
 // others be sealed: restarts don't eat up the disk with segments that are half full.
 func (s *Store) resume(order []*segment) error {
+	var cold, hot *segment
 	for _, g := range slices.Backward(order) {
-		stream := &s.mu.cold
-		if g.hot && s.separate() {
-			stream = &s.mu.hot
-		}
 		if g.end == record.SegmentHeaderSize {
-			continue // empty; it is gone
+			continue // it was empty, and is gone
+		}
+		stream := &cold
+		if g.hot && s.separate() {
+			stream = &hot
 		}
 		if *stream == nil && s.segmentSize-g.end >= s.segmentSize/8 {
 			if err := s.reopen(g); err != nil {
@@ -82,9 +90,15 @@ func (s *Store) resume(order []*segment) error {
 			}
 			*stream = g
 		} else if !g.sealed {
+			s.mu.Lock()
 			s.mu.sealing = append(s.mu.sealing, g)
+			s.mu.Unlock()
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.cold, s.mu.hot = cold, hot
+	s.announce()
 	return nil
 }
 
@@ -92,18 +106,15 @@ func (s *Store) resume(order []*segment) error {
 // good, before anything is appended: else a footer would hide what comes, or what was torn
 // become readable when later records fill the gap before it.
 func (s *Store) reopen(g *segment) error {
+	entries, end := g.entries, g.end
 	if g.sealed {
-		entries, end, err := s.readFooter(g)
-		if err != nil {
+		var err error
+		if entries, end, err = s.readFooter(g); err != nil {
 			return err
 		}
-		g.entries, g.end, g.sealed = entries, end, false
 	}
-	g.filter = newFilter(len(g.entries) + s.usualRecords())
-	for _, e := range g.entries {
-		g.count(e)
-	}
-	err := g.file.Truncate(g.end)
+	roomy := filterOf(entries, s.usualRecords())
+	err := g.file.Truncate(end)
 	if err == nil {
 		err = g.file.Allocate(s.segmentSize)
 	}
@@ -113,6 +124,9 @@ func (s *Store) reopen(g *segment) error {
 	if err != nil {
 		return fmt.Errorf("reopen %s: %w", g.path, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.entries, g.end, g.filter, g.sealed = entries, end, roomy, false
 	return nil
 }
 

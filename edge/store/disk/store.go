@@ -55,6 +55,7 @@ type Store struct {
 	limit       int64 // what segments may take in all
 	maxSize     int64
 	openedIn    time.Duration
+	recovered   []*segment // that maintain is to look at first
 
 	index    *index.Index
 	segments atomic.Pointer[map[uint32]*segment] // copied to be changed, under mu

@@ -17,8 +17,11 @@ import (
 // bounded together: the sum of what they cost by the sum of what was received.
 const creditSlots = 1 << 14
 
-// leastFetch is what may be asked for on no credit at all, in bytes, if a client wants it.
-const leastFetch = 4 << 10
+// leastFetch is what may be asked for on no credit at all, in bytes, if a client wants
+// it. It is as little as comes with the head of the answer in one packet: who receives
+// that has received it. So the credit is exceeded only by what is asked for those who go
+// away before they have had the head.
+const leastFetch = 1 << 10
 
 // credits are the range credits of a node.
 type credits [creditSlots]credit

@@ -52,6 +52,8 @@ var (
 
 var le = binary.LittleEndian
 
+func sum(b []byte, id uint64) uint64 { return xxh3.HashSeed(b, id) }
+
 // appendHeader appends the header of a file.
 func appendHeader(b []byte, id, base uint64) []byte {
 	at := len(b)
@@ -60,7 +62,7 @@ func appendHeader(b []byte, id, base uint64) []byte {
 	b = le.AppendUint32(b, 0)
 	b = le.AppendUint64(b, id)
 	b = le.AppendUint64(b, base)
-	return le.AppendUint64(b, xxh3.HashSeed(b[at:], id))
+	return le.AppendUint64(b, sum(b[at:], id))
 }
 
 // parseHeader reads the header that data begins with. The header of every version
@@ -70,7 +72,7 @@ func parseHeader(data []byte) (id, base uint64, err error) {
 		return 0, 0, fmt.Errorf("%w: it has no header", errDamaged)
 	}
 	id, base = le.Uint64(data[16:]), le.Uint64(data[24:])
-	if xxh3.HashSeed(data[:32], id) != le.Uint64(data[32:]) {
+	if sum(data[:32], id) != le.Uint64(data[32:]) {
 		return 0, 0, fmt.Errorf("%w: its header fails its checksum", errDamaged)
 	}
 	if v := le.Uint32(data[8:]); v != version {
@@ -87,7 +89,7 @@ func appendRecord(b []byte, id uint64, k kind, durable int64, fill func([]byte) 
 	le.PutUint32(b[at+8:], uint32(len(b)-at-prefixSize))
 	b[at+12] = byte(k)
 	le.PutUint64(b[at+16:], uint64(durable))
-	le.PutUint64(b[at:], xxh3.HashSeed(b[at+8:], id))
+	le.PutUint64(b[at:], sum(b[at+8:], id))
 	return append(b, make([]byte, -len(b)&7)...)
 }
 
@@ -111,7 +113,7 @@ func recordAt(data []byte, off int, id uint64) (r record, ok bool) {
 		return r, false
 	}
 	end := prefixSize + int(length)
-	if xxh3.HashSeed(data[8:end], id) != le.Uint64(data) {
+	if sum(data[8:end], id) != le.Uint64(data) {
 		return r, false
 	}
 	r.payload, r.size = data[prefixSize:end], end+(-end&7)

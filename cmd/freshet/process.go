@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
 	"freshet/distributor"
 	"freshet/edge"
 	"freshet/edge/store/disk"
@@ -41,6 +43,7 @@ func runNodes(ctx context.Context, files ...*node.File) error {
 	if err != nil {
 		return err
 	}
+	limitMemory(log, files, memlimit.FromCgroup)
 	return run.Tasks(ctx, log, tasks...)
 }
 

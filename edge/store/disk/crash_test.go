@@ -186,7 +186,6 @@ func (h *hardship) cut(state *hardship, point int, snapshots []snapshot, buffer 
 	defer s.Close()
 	at := h.fs.At(point)
 	before, after := around(snapshots, point)
-	evicted := int(s.Stats().Evicted) // to have room again, which is no loss
 	wanted, there := 0, 0
 	for _, k := range h.keys {
 		version, err := look(s, k, buffer)
@@ -207,6 +206,7 @@ func (h *hardship) cut(state *hardship, point int, snapshots []snapshot, buffer 
 			}
 		}
 	}
+	evicted := int(s.Stats().Evicted) // to have room again, which is no loss
 	if err := works(s); err != nil {
 		return err
 	}

@@ -204,6 +204,13 @@ func (b *buffer) fate() mode {
 	return b.mu.mode
 }
 
+// waits reports whether the filler waits for readers.
+func (b *buffer) waits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.less != nil
+}
+
 // release ends keeping.
 func (b *buffer) release() {
 	b.mu.Lock()

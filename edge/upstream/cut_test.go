@@ -1,13 +1,17 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"io"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"freshet/edge/response"
+	"freshet/internal/command"
+	"freshet/internal/header"
 	"freshet/internal/hop"
 )
 
@@ -378,4 +382,25 @@ func TestWhatIsSharedButNotStoredIsNotCut(t *testing.T) {
 	if kept, _, cut := b.stored(f); kept != nil || cut != nil {
 		t.Errorf("kept %v in %d slices", kept, len(cut))
 	}
+}
+
+func TestSlowClientsOfOldFillsKeepNobodyFromANewOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newCutBed(t, 20*mib, 20*mib)
+		spec := b.spec()
+		spec.Fetch = func(context.Context) (*Reply, error) {
+			return &Reply{Status: 200, Header: new(header.Block), Length: b.size, Body: &patternReader{0, b.size}, Received: time.Now()}, nil
+		}
+		spec.Cut = func(*response.Response, int64, []byte) {}
+		for i := range 3 * MaxFills { // each asks for more than the ones before, and reads nothing
+			f, leader, err := b.group.Join(t.Context(), "k", hop.Fence{Log: 1, Hard: command.Seq(i)}, spec)
+			if err != nil || !leader {
+				t.Fatal(leader, err)
+			}
+			defer f.Leave()
+			if err := f.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"freshet/edge/response"
 	"freshet/internal/hop"
@@ -16,8 +17,12 @@ import (
 )
 
 // MaxFills bounds the fills under way for one key; those that can join none of
-// them wait until one ends.
+// them wait until one ends. A fill that waits for its clients does not count: they
+// may be as slow as they like, and must not keep others from the content.
 const MaxFills = 4
+
+// lookAgain is how often those who wait look whether they have to.
+const lookAgain = 100 * time.Millisecond
 
 // Fill is one fetch from a parent, shared by everybody who waits for the same key.
 // It goes on when clients go away, as long as its response is to be kept; but a long
@@ -171,6 +176,12 @@ func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec
 			g.mu.Unlock()
 			return nil, false, nil
 		}
+		if len(fills) == MaxFills {
+			if i := slices.IndexFunc(fills, func(f *Fill) bool { return f.body.waits() }); i >= 0 {
+				g.mu.fills[key] = slices.Delete(slices.Clone(fills), i, i+1)
+				fills = g.mu.fills[key]
+			}
+		}
 		if len(fills) < MaxFills {
 			f := g.add(key, fence, 1)
 			g.mu.Unlock()
@@ -181,6 +192,7 @@ func (g *Group) Join(ctx context.Context, key string, fence hop.Fence, spec Spec
 		g.mu.Unlock()
 		select {
 		case <-oldest.ended:
+		case <-time.After(lookAgain): // one may wait for its clients by now
 		case <-ctx.Done():
 			return nil, false, context.Cause(ctx)
 		}

@@ -41,7 +41,7 @@ origin, a mid, two edges and a router, on loopback addresses.
 
 It writes ordinary node files (under the data directory, in nodes/) and runs them
 as 'freshet ROLE -c FILE' would. Without --data everything it keeps goes to a
-temporary directory that is removed at the end.`,
+temporary directory that is removed at the end; with it the caches lie on disk, too.`,
 		Example: `  freshet dev
   freshet dev --listen-base 1000 --data ./state`,
 		Args: noArgs,
@@ -64,6 +64,7 @@ temporary directory that is removed at the end.`,
 type dev struct {
 	base     int
 	data     string
+	keep     bool // data is somebody's, not temporary
 	logLevel string
 	out      io.Writer
 
@@ -81,6 +82,9 @@ const (
 	devAdminPort  = 9101
 )
 
+// devDisk is what the caches of a kept demo CDN take on disk, each.
+const devDisk = 256 << 20
+
 var devEdges = []string{"127.0.0.11", "127.0.0.12"}
 
 func (d *dev) addr(ip string, port int) string {
@@ -94,7 +98,8 @@ func (d *dev) run(ctx context.Context) error {
 		return fail(exitUsage, "--listen-base %d moves ports out of 1024 to 65535: choose one from %d to %d",
 			d.base, -devDNSPort+1024, 65535-devAdminPort-10)
 	}
-	if d.data == "" {
+	d.keep = d.data != ""
+	if !d.keep {
 		dir, err := os.MkdirTemp("", "freshet-dev-")
 		if err != nil {
 			return err
@@ -147,6 +152,9 @@ func (d *dev) nodeFiles() ([]*node.File, error) {
 		f.PoP, f.Region = "dev", "dev"
 		f.Admin = d.addr("127.0.0.1", devAdminPort+i)
 		f.Data = filepath.Join(d.data, f.Name)
+		if d.keep && (f.Role == cluster.Edge || f.Role == cluster.Mid) {
+			f.Cache.Disk = []node.Disk{{Dir: filepath.Join(f.Data, "cache"), Size: devDisk}}
+		}
 		f.Log.Level = d.logLevel
 		f.Token = document.SecretFile(secrets["token"])
 		f.Cluster.Secret = document.SecretFile(secrets["cluster"])

@@ -76,7 +76,7 @@ type Cache struct {
 // Disk is a directory of a cache.
 type Disk struct {
 	Dir  string        `yaml:"dir,omitempty" required:"true" doc:"The directory, for this node alone; made if it is missing. A relative path is taken from the node file's directory."`
-	Size document.Size `yaml:"size,omitempty" required:"true" min:"64MiB" doc:"What the files in it take at most, all of them counted."`
+	Size document.Size `yaml:"size,omitempty" required:"true" min:"64MiB" doc:"What the files of stored responses in it take at most, all of them counted; purge marks (marks/) take some MiB beside them."`
 }
 
 // Router is a router's name server.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,9 +17,9 @@ import (
 )
 
 func TestAHugeBodyWithStalledReadersIsHeldInThreeSlices(t *testing.T) {
-	size := int64(256*mib + 12345)
-	if testing.Short() {
-		size = 32*mib + 12345
+	size := int64(96*mib + 12345)
+	if os.Getenv("FRESHET_TEST_LONG") != "" {
+		size = 1<<30 + 12345
 	}
 	for name, length := range map[string]int64{"length known": size, "length not known": -1} {
 		t.Run(name, func(t *testing.T) {

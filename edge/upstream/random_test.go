@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,8 @@ import (
 // is kept is whole, RAM stays bounded, and everything ends.
 func TestRandomFills(t *testing.T) {
 	rounds := uint64(60)
-	if testing.Short() {
-		rounds = 15
+	if os.Getenv("FRESHET_TEST_LONG") != "" {
+		rounds = 3000
 	}
 	for seed := range rounds {
 		synctest.Test(t, func(t *testing.T) {

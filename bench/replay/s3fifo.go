@@ -1,4 +1,4 @@
-package replay
+package main
 
 // s3FIFO is S3-FIFO (Yang et al., SOSP 2023) counted in bytes: a small queue of a tenth
 // of the size that everything new goes through, a main queue in which what was asked
@@ -7,7 +7,7 @@ package replay
 type s3FIFO struct {
 	small, main, ghost queue
 	held               map[uint64]*s3Entry
-	ghosts             map[uint64]bool
+	ghosts             map[uint64]*s3Entry
 }
 
 type s3Entry struct {
@@ -44,7 +44,7 @@ func (q *queue) empty() bool { return q.head == len(q.of) }
 func newS3FIFO(size int64) *s3FIFO {
 	return &s3FIFO{
 		small: queue{size: size / 10}, main: queue{size: size - size/10}, ghost: queue{size: size - size/10},
-		held: make(map[uint64]*s3Entry), ghosts: make(map[uint64]bool),
+		held: make(map[uint64]*s3Entry), ghosts: make(map[uint64]*s3Entry),
 	}
 }
 
@@ -61,7 +61,7 @@ func (c *s3FIFO) request(id uint64, cost int64) bool {
 	}
 	e := &s3Entry{entry: entry{id, cost}}
 	c.held[id] = e
-	if c.ghosts[id] {
+	if c.ghosts[id] != nil {
 		delete(c.ghosts, id) // its place in the ghost queue runs out by itself
 		c.main.push(e)
 	} else {
@@ -83,6 +83,11 @@ func (c *s3FIFO) evict() {
 		c.remember(e)
 		return
 	}
+	c.evictMain()
+}
+
+// evictMain drops the first of the main queue that was not asked for.
+func (c *s3FIFO) evictMain() {
 	for !c.main.empty() {
 		e := c.main.pop()
 		if e.asked > 0 {
@@ -97,9 +102,11 @@ func (c *s3FIFO) evict() {
 
 func (c *s3FIFO) remember(e *s3Entry) {
 	for !c.ghost.empty() && c.ghost.used+e.cost > c.ghost.size {
-		delete(c.ghosts, c.ghost.pop().id)
+		if g := c.ghost.pop(); c.ghosts[g.id] == g {
+			delete(c.ghosts, g.id)
+		}
 	}
-	c.ghosts[e.id] = true
+	c.ghosts[e.id] = e
 	c.ghost.push(e)
 }
 

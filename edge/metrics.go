@@ -73,3 +73,20 @@ func (m *metrics) asked(p upstream.Parent, err error) {
 
 // notStored counts an answer that was not stored.
 func (m *metrics) notStored(why httpcache.NoStore) { m.unstored.WithLabelValues(string(why)).Inc() }
+
+// register makes the metrics of slices and ranges.
+func (s *slicing) register(reg prometheus.Registerer) error {
+	s.slices = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "freshet_edge_slices_fetched_total",
+		Help: "Slices of large contents that were completed by requests for ranges to a parent. A rise means that large contents are cold, or that their slices are evicted.",
+	})
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freshet_edge_range_bytes_total",
+		Help: "Bytes of ranges: received of parents (from), sent to clients (to). From rises at most twice as fast as to, but for parents that ignore ranges.",
+	}, []string{"direction"})
+	s.fetched, s.served = bytes.WithLabelValues("from"), bytes.WithLabelValues("to")
+	if err := reg.Register(s.slices); err != nil {
+		return err
+	}
+	return reg.Register(bytes)
+}

@@ -20,6 +20,7 @@ type fakeDisk struct {
 	refuses             atomic.Bool   // every Offer
 	fails               atomic.Bool   // does nothing any more
 	rotten              atomic.Bool   // bodies cannot be read
+	offerGate           chan struct{} // when not nil, Offer waits for it
 	gate                chan struct{} // when not nil, Get, which has found what it found, waits for it
 
 	mu   sync.Mutex
@@ -55,6 +56,9 @@ func (d *fakeDisk) Put(r *response.Response) { d.Offer(r) }
 
 func (d *fakeDisk) Offer(r *response.Response) bool {
 	d.offers.Add(1)
+	if d.offerGate != nil {
+		<-d.offerGate
+	}
 	if d.fails.Load() || d.refuses.Load() || r.Kind == response.Pass || r.Pieces != nil {
 		return false
 	}

@@ -189,8 +189,7 @@ func (s *Store) Put(r *response.Response) {
 			return
 		}
 	}
-	defer st.changes.Add(1)
-	st.reads.Forget(r.Key.Text) // what it reads may be what r replaces
+	defer st.changed(r.Key)
 	if r.Body != nil && r.Body.Len() > smallBody {
 		if disk.Offer(r) {
 			s.memory.Delete(r.Key)
@@ -228,8 +227,7 @@ func (s *Store) Delete(key response.Key) {
 	st := s.stripe(key)
 	st.Lock()
 	defer st.Unlock()
-	defer st.changes.Add(1)
-	st.reads.Forget(key.Text)
+	defer st.changed(key)
 	s.memory.Delete(key)
 	s.home(key).drop(key)
 }
@@ -255,6 +253,13 @@ func (s *Store) Close() {
 		v.Close()
 	}
 	s.memory.Close()
+}
+
+// changed ends a Put or Delete: what a read that has begun before gives may be what was
+// replaced. Callers hold the stripe.
+func (st *stripe) changed(key response.Key) {
+	st.changes.Add(1)
+	st.reads.Forget(key.Text)
 }
 
 func (s *Store) stripe(key response.Key) *stripe { return &s.stripes[key.Sum.Hi%stripes] }

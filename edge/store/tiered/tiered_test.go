@@ -303,6 +303,32 @@ func TestWhoComesAfterAPutDoesNotJoinAReadOfBefore(t *testing.T) {
 	})
 }
 
+// TestWhoComesAfterAPutDoesNotJoinAReadOfMeanwhile: likewise, of a read that began while
+// the newer one was being written.
+func TestWhoComesAfterAPutDoesNotJoinAReadOfMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newFakeDisk()
+		s := newStore(t, 8<<20, d)
+		put(t, s, "k", 1, make([]byte, smallBody+1))
+		d.offerGate = make(chan struct{})
+		written, read := make(chan struct{}), make(chan struct{})
+		go func() { put(t, s, "k", 2, make([]byte, smallBody+1)); close(written) }()
+		synctest.Wait()
+		gate := make(chan struct{})
+		d.gate = gate
+		go func() { get(s, "k"); close(read) }()
+		synctest.Wait()
+		d.gate = nil
+		close(d.offerGate)
+		<-written
+		if r := get(s, "k"); r == nil || r.Born != 2 {
+			t.Errorf("got %v", r)
+		}
+		close(gate)
+		<-read
+	})
+}
+
 func TestABodyThatCannotBeReadIsAMiss(t *testing.T) {
 	d := newFakeDisk()
 	s := newStore(t, 8<<20, d)

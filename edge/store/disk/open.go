@@ -186,9 +186,9 @@ func (s *Store) readSuperblock() error {
 		s.cache, s.segmentSize = super.Cache, super.SegmentSize
 		return nil
 	case errors.Is(err, record.ErrNewer):
-		return fmt.Errorf("%s: %w; run that version, or remove the directory to begin anew", f.Name(), err)
+		return fmt.Errorf("%s: %w; run that version, or remove the directory to begin anew", superblockName, err)
 	default:
-		return fmt.Errorf("%s: %w; remove the directory to begin anew, or give the cache another one", f.Name(), err)
+		return fmt.Errorf("%s: %w; remove the directory to begin anew, or give the cache another one", superblockName, err)
 	}
 }
 

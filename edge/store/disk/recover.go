@@ -36,7 +36,7 @@ func (s *Store) recover() error {
 		group.Go(func() error {
 			l := loader{Store: s, segment: g}
 			if err := l.load(); err != nil {
-				return fmt.Errorf("load %s: %w", g.path, err)
+				return fmt.Errorf("load %s: %w", segmentName(g.number), err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -177,14 +177,14 @@ func (s *Store) openSegment(number uint32) (*segment, error) {
 	}
 	switch {
 	case err == nil && header.Cache != s.cache:
-		err = fmt.Errorf("%s: %w, but of another one; remove the file", g.path, record.ErrForeign)
+		err = fmt.Errorf("%w: %s is of another cache; remove the file", record.ErrForeign, segmentName(number))
 	case err == nil && (header.Segment != number || header.Size != s.segmentSize):
 		// Blocks that were a removed segment's: some file systems show those after a power cut.
 		err = fmt.Errorf("%w: it is that of segment %d", record.ErrDamaged, header.Segment)
 	}
 	switch {
 	case errors.Is(err, record.ErrNewer):
-		err = fmt.Errorf("%s: %w; remove the file", g.path, err)
+		err = fmt.Errorf("%s: %w; remove the file", segmentName(number), err)
 	case errors.Is(err, record.ErrDamaged) && s.hasRecords(g):
 		s.log.Warn("damaged header of a segment", "file", g.path, "err", err)
 		s.counts.damaged.Add(1)

@@ -54,8 +54,9 @@ func spendCredit(e *Edge) {
 func TestARangeOfSomethingSmallFetchesAllOfIt(t *testing.T) {
 	body := someBytes(10_000)
 	o := startOrigin(t, ranged(body, `"v1"`))
-	url, _ := startLone(t, o.URL)
+	url, e := startLone(t, o.URL)
 	wantPart(t, get(t, url+"/a", "Range: bytes=100-199"), body, 100, 200, "fwd=uri-miss; fwd-status=206; stored")
+	waitFor(t, func() bool { return e.fills.Held() == 0 }) // the rest of it has come
 	wantPart(t, get(t, url+"/a", "Range: bytes=-10"), body, 9990, 10000, "; hit")
 	if a := get(t, url+"/a"); a.status != 200 || a.body != string(body) {
 		t.Errorf("the whole: status %d, %d bytes", a.status, len(a.body))

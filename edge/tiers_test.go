@@ -187,6 +187,7 @@ type promise struct {
 type history struct {
 	*tiers
 	nodes []*tier
+	paths []string
 	mu    struct {
 		sync.Mutex
 		logs     map[command.LogID]int
@@ -212,7 +213,7 @@ func (h *history) due(clock command.Clock, path string) (version int) {
 
 // publishAndPurge publishes a path, and purges it or all.
 func (h *history) publishAndPurge(rnd *rand.Rand) {
-	path := historyPaths[rnd.IntN(len(historyPaths))]
+	path := h.paths[rnd.IntN(len(h.paths))]
 	h.origin.publish(path)
 	if rnd.IntN(8) == 0 {
 		return // the purge is forgotten, until the next of all
@@ -248,7 +249,7 @@ func (h *history) replace() {
 
 // ask sends one request and holds the answer to what was promised when it left.
 func (h *history) ask(rnd *rand.Rand) {
-	n, path, kind := h.nodes[rnd.IntN(len(h.nodes))], historyPaths[rnd.IntN(len(historyPaths))], []string{"1", "2"}[rnd.IntN(2)]
+	n, path, kind := h.nodes[rnd.IntN(len(h.nodes))], h.paths[rnd.IntN(len(h.paths))], []string{"1", "2"}[rnd.IntN(2)]
 	clock := n.table.Clock()
 	due := h.due(clock, path)
 	got, what := n.fetchVersion(path, kind)
@@ -270,7 +271,7 @@ func TestRandomHistoriesOfTiers(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			x, mid, e1, e2 := startTree(t)
-			h := &history{tiers: x, nodes: []*tier{mid, e1, e2}}
+			h := &history{tiers: x, nodes: []*tier{mid, e1, e2}, paths: historyPaths}
 			head, err := x.bus.Head(t.Context())
 			if err != nil {
 				t.Fatal(err)

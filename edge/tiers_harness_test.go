@@ -149,13 +149,18 @@ func startTiers(t *testing.T) *tiers {
 // start runs a node until it is ready: it knows the site, and the head of the log.
 func (x *tiers) start(role cluster.Role, name, secret string) *tier {
 	x.t.Helper()
+	return x.startWith(role, name, secret, node.Cache{Memory: 64 << 20})
+}
+
+func (x *tiers) startWith(role cluster.Role, name, secret string, cache node.Cache) *tier {
+	x.t.Helper()
 	view := newLogView(x.bus)
 	health := telemetry.NewHealth()
 	e, err := New(node.Env{
 		File: &node.File{
 			Role: role, Name: name, PoP: "p", Region: "r", Listen: []string{"127.0.0.1:0"},
 			Admin: "127.0.0.1:1", Drain: document.Duration(5 * time.Second),
-			Cluster: node.Cluster{Secret: document.NewSecret(secret)}, Cache: node.Cache{Memory: 64 << 20},
+			Cluster: node.Cluster{Secret: document.NewSecret(secret)}, Cache: cache,
 		},
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: health,
 		Cluster: x.cluster, Bus: view,

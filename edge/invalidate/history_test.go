@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -304,9 +305,9 @@ func (h *history) step() {
 // acknowledged, or heard of since the start, has made untrue. That what is true stays
 // alive is seen by the count.
 func TestHistories(t *testing.T) {
-	count := 500
-	if testing.Short() {
-		count = 100
+	count := 200
+	if os.Getenv("FRESHET_TEST_LONG") != "" {
+		count = 20_000
 	}
 	var tested, alive, kept int
 	for i := range count {

@@ -2,6 +2,7 @@ package tiered
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"sync"
@@ -22,6 +23,8 @@ type fakeDisk struct {
 	rotten              atomic.Bool   // bodies cannot be read
 	offerGate           chan struct{} // when not nil, Offer waits for it
 	gate                chan struct{} // when not nil, Get, which has found what it found, waits for it
+
+	maxSize int64 // 0: 8 MiB
 
 	mu   sync.Mutex
 	held map[string]*response.Response
@@ -84,7 +87,7 @@ func (d *fakeDisk) Delete(key response.Key) {
 	delete(d.held, key.Text)
 }
 
-func (d *fakeDisk) MaxSize() int64    { return 8 << 20 }
+func (d *fakeDisk) MaxSize() int64    { return cmp.Or(d.maxSize, 8<<20) }
 func (d *fakeDisk) Capacity() int64   { return 1 << 30 }
 func (d *fakeDisk) Close()            {}
 func (d *fakeDisk) Stats() disk.Stats { return disk.Stats{Up: !d.fails.Load()} }

@@ -48,6 +48,7 @@ func TestConformanceWithDisksThatFail(t *testing.T) {
 		a, b := newFakeDisk(), newFakeDisk()
 		a.fails.Store(true)
 		b.fails.Store(true)
+		a.maxSize, b.maxSize = 1, 1 // the largest one has to fit into RAM
 		return joinFakes(t, a, b)
 	})
 }

@@ -19,7 +19,7 @@ type keeper struct {
 
 func (k *keeper) Apply(seq command.Seq, c command.Command) error {
 	k.set(func(r *recorder) {
-		if seq <= r.mu.clock.Seq && len(k.commits) > 0 && seq > k.commits[len(k.commits)-1] {
+		if seq <= r.mu.clock.Seq && seq > k.commits[len(k.commits)-1] {
 			r.mu.clock.Seq = seq - 1 // applied again, as it was never committed
 		}
 	})
@@ -35,9 +35,20 @@ func (k *keeper) Commit() error {
 	return k.broken
 }
 
+func (k *keeper) Restart(clock command.Clock, why command.RestartReason) error {
+	k.set(func(r *recorder) { // what was never committed does not count
+		r.mu.clock.Seq = min(r.mu.clock.Seq, k.commits[len(k.commits)-1])
+	})
+	err := k.recorder.Restart(clock, why)
+	if err == nil {
+		k.set(func(*recorder) { k.commits = append(k.commits, clock.Seq) })
+	}
+	return err
+}
+
 // keep is follow with an Applier that has to be told to commit.
 func (r *rig) keep(start command.Clock) *keeper {
-	k := &keeper{recorder: newRecorder(r.t, start)}
+	k := &keeper{recorder: newRecorder(r.t, start), commits: []command.Seq{start.Seq}}
 	r.rec = k.recorder
 	r.run(k, start)
 	return k
@@ -57,7 +68,7 @@ func TestOneCommitServesWhatIsThere(t *testing.T) {
 		synctest.Wait()
 		r.wantClock(command.Clock{Log: head.Log, Seq: head.Last + 100})
 		k.set(func(*recorder) {
-			if len(k.commits) == 0 || len(k.commits) > 4 || k.commits[len(k.commits)-1] != head.Last+100 {
+			if len(k.commits) > 5 || k.commits[len(k.commits)-1] != head.Last+100 {
 				t.Errorf("commits at %v for 100 commands", k.commits)
 			}
 		})

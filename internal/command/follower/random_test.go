@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,7 +55,12 @@ func randomHistory(r *rig, rnd *rand.Rand) {
 	if head, err := r.bus.Head(context.Background()); err == nil && rnd.IntN(2) == 0 {
 		start = command.Clock{Log: head.Log, Seq: head.First - 1 + command.Seq(rnd.IntN(5))}
 	}
-	r.follow(start)
+	var k *keeper
+	if rnd.IntN(2) == 0 {
+		r.follow(start)
+	} else {
+		k = r.keep(start)
+	}
 	for range 60 {
 		switch rnd.IntN(14) {
 		case 0, 1, 2, 3, 4, 5:
@@ -76,7 +82,25 @@ func randomHistory(r *rig, rnd *rand.Rand) {
 			if rnd.IntN(2) == 0 {
 				fail = nil
 			}
-			r.rec.set(func(r *recorder) { r.mu.fail = fail })
+			broken := errors.New("disk full")
+			if rnd.IntN(2) == 0 {
+				broken = nil
+			}
+			r.rec.set(func(r *recorder) {
+				r.mu.fail = fail
+				if k != nil {
+					k.broken = broken
+				}
+			})
+		}
+		if k != nil {
+			synctest.Wait()
+			clock := r.f.Clock()
+			r.rec.set(func(*recorder) {
+				if !slices.Contains(k.commits, clock.Seq) {
+					r.t.Errorf("%s counts as applied, made durable was %v", clock, k.commits)
+				}
+			})
 		}
 		switch rnd.IntN(4) {
 		case 0: // at the same moment as what comes next
@@ -86,7 +110,12 @@ func randomHistory(r *rig, rnd *rand.Rand) {
 			time.Sleep(time.Duration(rnd.Int64N(int64(5 * time.Second))))
 		}
 	}
-	r.rec.set(func(r *recorder) { r.mu.fail = nil })
+	r.rec.set(func(r *recorder) {
+		r.mu.fail = nil
+		if k != nil {
+			k.broken = nil
+		}
+	})
 	r.bus.Disconnect(false)
 	if _, err := r.bus.Head(context.Background()); err != nil {
 		newLog()

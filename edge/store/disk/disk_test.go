@@ -215,4 +215,3 @@ func readAll(t testing.TB, r io.ReadCloser) []byte {
 	}
 	return b
 }
-

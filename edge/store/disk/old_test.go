@@ -283,4 +283,3 @@ func TestTombstonesDontPileUp(t *testing.T) {
 		}
 	})
 }
-

@@ -25,11 +25,11 @@ func (s *Store) keepDurable() {
 	}
 }
 
-// syncOpen makes durable what the open segments hold. Those that wait to be sealed are
-// synced by that.
+// syncOpen makes durable what the segments hold that are not sealed. Sealing syncs too,
+// but may have to wait for an eviction.
 func (s *Store) syncOpen() error {
 	s.mu.Lock()
-	open := []*segment{s.mu.cold, s.mu.hot}
+	open := append([]*segment{s.mu.cold, s.mu.hot}, s.mu.sealing...)
 	s.mu.Unlock()
 	for _, g := range open {
 		if g == nil || !g.dirty.Swap(false) || !g.acquire() {

@@ -45,7 +45,7 @@ func Content(r *response.Response) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes of %d", len(b), r.Body.Len())
 	}
 	if ram := r.Body.Bytes(); ram != nil && !bytes.Equal(ram, b) {
-		return nil, errors.New("Open and Bytes differ")
+		return nil, errors.New("what Open gives and Bytes differ")
 	}
 	return b, nil
 }
@@ -97,6 +97,12 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		if got := s.Get(response.NewKey("a")); got == nil || got.Born != 7 {
 			t.Fatalf("got %+v", got)
 		}
+		restarted := Response(t, "a", 1, 5, []byte("other generation"))
+		restarted.Generation = 1
+		s.Put(restarted)
+		if got := s.Get(response.NewKey("a")); got == nil || got.Born != 5 || got.Generation != 1 {
+			t.Fatal("what was asked for after a restart of the log must replace")
+		}
 		s.Put(Response(t, "a", 2, 1, []byte("other log")))
 		if got := s.Get(response.NewKey("a")); got == nil || got.Log != 2 {
 			t.Fatal("another log's response must replace, its sequences have no order with the old ones")
@@ -142,6 +148,44 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 			t.Errorf("all %d responses of %d bytes are held: is the size not bounded?", n, size)
 		}
 	})
+	test("what may be there and what is not", func(t *testing.T, s store.Store) {
+		r := Response(t, "a", 1, 1, []byte("x"))
+		if s.Has(r.Key) {
+			t.Error("an empty store has something")
+		}
+		s.Put(r)
+		if !s.Has(r.Key) {
+			t.Error("what was put is not there")
+		}
+		s.Delete(r.Key)
+		if s.Has(r.Key) {
+			t.Error("what was deleted is there")
+		}
+	})
+	test("capacity", func(t *testing.T, s store.Store) {
+		if s.Capacity() < 4<<20 || s.MaxSize() <= 0 || s.MaxSize() > s.Capacity() {
+			t.Errorf("capacity %d, largest response %d", s.Capacity(), s.MaxSize())
+		}
+	})
+	test("everything that is stored comes back", everything)
+	test("no body and an empty one", func(t *testing.T, s store.Store) {
+		none := Response(t, "none", 1, 1, nil)
+		none.Body = nil
+		s.Put(none)
+		s.Put(Response(t, "empty", 1, 1, []byte{}))
+		if r := s.Get(none.Key); r == nil || r.Body != nil {
+			t.Errorf("without a body: %+v", r)
+		}
+		r := s.Get(response.NewKey("empty"))
+		if r == nil || r.Body == nil || r.Body.Len() != 0 {
+			t.Fatalf("with an empty body: %+v", r)
+		}
+		if b, err := Content(r); err != nil || len(b) != 0 {
+			t.Errorf("%q, %v", b, err)
+		}
+	})
+	test("bodies of all sizes, opened anywhere", openAnywhere)
+	test("what is read while it is evicted is right or an error", readWhileEvicted)
 	test("many at once", func(t *testing.T, s store.Store) {
 		var wg sync.WaitGroup
 		for g := range 8 {

@@ -33,13 +33,14 @@ type warmNode struct {
 	t       *testing.T
 	flags   []string
 	addr    string
+	admin   string
 	process *process
 }
 
 func (n *warmNode) start() {
 	n.t.Helper()
-	n.addr = freeAddr(n.t)
-	n.process = start(n.t, nil, append([]string{"edge", "--listen", n.addr, "--admin", freeAddr(n.t)}, n.flags...)...)
+	n.addr, n.admin = freeAddr(n.t), freeAddr(n.t)
+	n.process = start(n.t, nil, append([]string{"edge", "--listen", n.addr, "--admin", n.admin}, n.flags...)...)
 	within(n.t, 20*time.Second, func() error {
 		conn, err := net.Dial("tcp", n.addr)
 		if err == nil {
@@ -129,6 +130,21 @@ func TestARestartServesFromDisk(t *testing.T) {
 		}
 		if after := asked.Load(); after != before {
 			t.Errorf("after %v the origin was asked %d times", end.signal, after-before)
+		}
+	}
+
+	res, err := http.Get("http://" + n.admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		if want := fmt.Sprintf("\nfreshet_edge_disk_up{dir=%q} 1\n", filepath.Join(dir, name)); !strings.Contains(string(metrics), want) {
+			t.Errorf("the metrics lack %q", want)
 		}
 	}
 

@@ -106,10 +106,11 @@ func (s *Store) Get(key response.Key) *response.Response {
 		return r
 	}
 	if len(s.volumes) > 0 {
-		disk := s.home(key)
-		if r = s.read(key, disk); r != nil {
-			disk.served.Add(1)
-			return r
+		if disk := s.home(key); disk.Has(key) {
+			if r = s.read(key, disk); r != nil {
+				disk.served.Add(1)
+				return r
+			}
 		}
 	}
 	s.counts.misses.add(key)

@@ -244,14 +244,14 @@ func (k *killed) verify(seed uint64) (hits, answers int64) {
 // back, much of what it had, and never a byte that the origin didn't send for that URL
 // and version.
 func TestKilledEdgeServesNothingWrong(t *testing.T) {
-	kills := 12
+	kills, paths := 8, 120
 	if os.Getenv("FRESHET_TEST_LONG") != "" {
-		kills = 200
+		kills, paths = 200, 300
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	k := &killed{t: t, origin: newVersioned(r, 300), dir: t.TempDir()}
+	k := &killed{t: t, origin: newVersioned(r, paths), dir: t.TempDir()}
 	server := httptest.NewServer(k.origin)
 	defer server.Close()
 	k.url = server.URL

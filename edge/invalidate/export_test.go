@@ -1,4 +1,4 @@
 package invalidate
 
-// SetMax bounds the marks that a table holds.
-func (t *Table) SetMax(n int64) { t.max = n }
+// SetMax bounds the marks and the touched scopes that a table holds.
+func (t *Table) SetMax(marks int64, touched int) { t.max, t.touches.max = marks, touched }

@@ -47,7 +47,7 @@ func startNode(t *testing.T, fs *filestest.FS) *node {
 		t.Fatal(err)
 	}
 	n.journal, n.table = j, invalidate.Open(state, j)
-	n.table.SetMax(30)
+	n.table.SetMax(30, 12)
 	return n
 }
 

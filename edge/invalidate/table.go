@@ -18,7 +18,7 @@ import (
 // Bounds of what is held.
 const (
 	MaxMarks   = 1 << 20 // beyond it the older half is forgotten into the floor
-	MaxTouched = 1 << 16 // beyond it everything counts as touched
+	MaxTouched = 1 << 18 // beyond it what was asked for before the older half counts as touched
 )
 
 // shards spread the marks, so that tests of different responses do not meet on

@@ -111,11 +111,19 @@ func TestATouchKillsWhatWasAskedForBefore(t *testing.T) {
 	if !table.Alive(later) {
 		t.Error("what was asked for after the touch is dead")
 	}
+	var middle *response.Response
 	for i := range MaxTouched + 10 {
 		table.Touch(response.HashScope(url("s", fmt.Sprint(i))))
+		if i == MaxTouched*2/3 {
+			middle = stored(10, url("s", "/a"))
+			middle.RaiseTouches(table.Touches())
+		}
 	}
 	if table.Alive(a) || table.Alive(later) {
 		t.Error("alive although touches were forgotten")
+	}
+	if !table.Alive(middle) {
+		t.Error("dead although no touch was forgotten that came after it")
 	}
 	newest := stored(10, url("s", "/a"))
 	newest.RaiseTouches(table.Touches())

@@ -1,6 +1,8 @@
 package invalidate
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -11,8 +13,10 @@ import (
 // targets of unsafe methods (RFC 9111 §4.4). They are this node's own matter, so
 // they have a count of their own, beside the log's sequence.
 type touches struct {
-	count atomic.Uint64
-	mu    struct {
+	max    int // scopes held
+	count  atomic.Uint64
+	adding sync.Mutex // before mu: one Touch at a time, which readers need not wait for
+	mu     struct {
 		sync.RWMutex
 		floor uint64 // everything up to here counts as touched
 		at    map[response.ScopeHash]uint64
@@ -35,21 +39,40 @@ func (t *Table) Touch(scope response.ScopeHash) {
 }
 
 func (s *touches) add(scope response.ScopeHash) (n, floor uint64) {
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	at, floor := s.mu.at, s.mu.floor // only changed under adding
+	if len(at) >= s.max {
+		at, floor = newerHalf(at)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n = s.count.Load() + 1
-	if len(s.mu.at) >= MaxTouched {
-		s.mu.at, s.mu.floor = make(map[response.ScopeHash]uint64), n-1
-	}
-	s.mu.at[scope] = n
+	s.mu.at, s.mu.floor = at, floor
+	at[scope] = n
 	s.count.Store(n) // after the scope: who sees the count finds it
-	return n, s.mu.floor
+	return n, floor
+}
+
+// newerHalf is about the newer half of at, and what is the floor below it. It leaves at
+// as it is, for those who read it meanwhile.
+func newerHalf(at map[response.ScopeHash]uint64) (half map[response.ScopeHash]uint64, floor uint64) {
+	counts := slices.Sorted(maps.Values(at))
+	floor = counts[len(counts)/2]
+	half = make(map[response.ScopeHash]uint64, len(at))
+	for scope, n := range at {
+		if n > floor {
+			half[scope] = n
+		}
+	}
+	return half, floor
 }
 
 // restore begins as of a state.
 func (s *touches) restore(from *State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.max = MaxTouched
 	s.count.Store(from.Touches)
 	s.mu.floor, s.mu.at = from.TouchFloor, make(map[response.ScopeHash]uint64)
 	if from.Touched != nil {

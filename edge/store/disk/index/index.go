@@ -1,12 +1,13 @@
 // Package index is the table of a disk store: where the record of each key lies. A slot
-// takes 24 bytes and has no pointers, so that the garbage collector need not look at it.
-// The table grows by pages, in place and a little at a time: at no moment does it lie in
-// RAM twice, and it leaves no garbage behind. That makes about 30 bytes for each stored
-// response, from a million of them on.
+// takes 24 bytes and has no pointers, and where the system lets us the table lies outside
+// of the Go heap: the garbage collector neither looks at it nor counts it. It grows a
+// little at a time, by moving pages of the system: at no moment does it lie in RAM twice.
+// That makes about 30 bytes for each stored response, from a million of them on.
 package index
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync/atomic"
 )
 
@@ -42,8 +43,13 @@ type Index struct {
 	shards [shardCount]shard
 }
 
-// New makes an empty index.
-func New() *Index { return &Index{mix: newMixer(rand.Uint64(), rand.Uint64(), rand.Uint64())} }
+// New makes an empty index. Clear ends its life; what was forgotten is cleared when the
+// collector finds it.
+func New() *Index {
+	x := &Index{mix: newMixer(rand.Uint64(), rand.Uint64(), rand.Uint64())}
+	runtime.SetFinalizer(x, (*Index).Clear)
+	return x
+}
 
 // shardOf is the shard that has the tag.
 func (x *Index) shardOf(tag uint64) *shard { return &x.shards[tag>>(64-shardBits)] }
@@ -185,7 +191,8 @@ func (x *Index) Bytes() int64 {
 	return n
 }
 
-// Clear empties the index and gives its memory back.
+// Clear empties the index and gives its memory back. Others may use it meanwhile, and
+// afterwards.
 func (x *Index) Clear() {
 	for i := range x.shards {
 		x.shards[i].clear()

@@ -76,7 +76,11 @@ func equal(t failer, x *Index, model map[uint64]Slot) {
 }
 
 // crowded is an index whose tags are its keys, so that a test can crowd them.
-func crowded() *Index { return &Index{mix: newMixer(0, 1, 1)} }
+func crowded() *Index {
+	x := New()
+	x.mix = newMixer(0, 1, 1)
+	return x
+}
 
 // crowdedKey is the key with a tag in shard n near the given part of the shard: of those
 // two mixers that crowded has only the shift is left to undo.

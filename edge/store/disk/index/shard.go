@@ -10,7 +10,6 @@ import (
 const (
 	shardBits  = 8
 	shardCount = 1 << shardBits
-	pageSlots  = 256 // 6 KiB, a size class of Go's own
 
 	// spare are slots at the end of a shard that are nobody's home: they take what is
 	// displaced past the last one.
@@ -56,16 +55,17 @@ func (e *entry) change(f func(uint32) uint32) {
 // between. (Linear probing, kept in order.) More homes move the entries apart without
 // changing their order, which is how a shard grows where it lies.
 type shard struct {
-	mu    sync.RWMutex
-	pages []*[pageSlots]entry
-	homes uint64 // all slots but spare, 0 when there are none
-	count int
+	mu      sync.RWMutex
+	table   []entry
+	mapping []byte // what table lies in; nil when that is the Go heap
+	homes   uint64 // all slots but spare, 0 when there are none
+	count   int
 
 	_ [64]byte // keeps the lock of the next shard out of this one's cache line
 }
 
-func (d *shard) slots() int          { return len(d.pages) * pageSlots }
-func (d *shard) at(i int) *entry     { return &d.pages[i/pageSlots][i%pageSlots] }
+func (d *shard) slots() int          { return len(d.table) }
+func (d *shard) at(i int) *entry     { return &d.table[i] }
 func (d *shard) free(i int) bool     { return d.at(i).length == 0 }
 func (d *shard) home(tag uint64) int { return homeOf(tag, d.homes) }
 
@@ -122,17 +122,14 @@ func (d *shard) remove(i int) {
 	d.count--
 }
 
-// grow adds pages and spreads the entries over them.
+// grow makes the table longer and spreads the entries over it.
 func (d *shard) grow() {
 	old := d.slots()
-	for range max(1, len(d.pages)/growthDen) {
-		d.pages = append(d.pages, new([pageSlots]entry))
+	d.resize(old + max(1, old/growthDen))
+	d.homes = uint64(d.slots() - spare)
+	if end := d.end(old, d.homes); end >= d.slots() { // the last homes are crowded; one slot must stay free
+		d.resize(end + 1)
 	}
-	homes := uint64(d.slots() - spare)
-	for d.end(old, homes) >= d.slots() { // the last homes are crowded; one slot must stay free
-		d.pages = append(d.pages, new([pageSlots]entry))
-	}
-	d.homes = homes
 	d.spread(old)
 }
 
@@ -204,11 +201,12 @@ func (d *shard) len() int64 {
 func (d *shard) bytes() int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return int64(d.slots())*entrySize + int64(cap(d.pages))*8
+	return int64(d.slots()) * entrySize
 }
 
 func (d *shard) clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pages, d.homes, d.count = nil, 0, 0
+	d.release()
+	d.homes, d.count = 0, 0
 }

@@ -69,6 +69,10 @@ func (w *walk) serveStale() (answered bool) {
 		return true
 	}
 	w.status.detail, w.stale = detail, nil
+	if w.came != nil {
+		w.came.fill.Leave()
+		w.came = nil
+	}
 	return false
 }
 

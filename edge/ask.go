@@ -56,6 +56,10 @@ func (f *fill) admitPart(r *response.Response, reply *upstream.Reply) bool {
 		return false
 	}
 	r.Header.Del("Content-Range")
+	if !whole { // digests of what this message carries (RFC 9530 §2)
+		r.Header.Del("Content-Digest")
+		r.Header.Del("Content-MD5")
+	}
 	r.Status, r.Complete, r.Set, f.part = 200, part.Size, set, part
 	if r.Kind = response.Slice; whole && part.Size <= response.SliceSize {
 		r.Kind = response.Content

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"freshet/edge/response"
 )
 
 // ranged is an origin of one body that answers ranges.
@@ -45,7 +43,7 @@ func wantPart(t *testing.T, a answer, body []byte, from, to int, status string) 
 // spendCredit leaves nothing of the range credit of any content.
 func spendCredit(e *Edge) {
 	for i := range e.slicing.credits {
-		e.slicing.credits[i].bytes.Store(-response.SliceSize)
+		e.slicing.credits[i].bytes.Store(-1 << 40)
 	}
 }
 

@@ -41,6 +41,9 @@ func (w *walk) wants() (first wanted, ok bool) {
 		}
 		switch selection, spans := httpcache.SelectRange(w.asked(), base.Status, &base.Facts, size); selection {
 		case httpcache.Partial:
+			if base.Kind == response.Content {
+				size = -1 // it may have grown: all of it is little anyway
+			}
 			return wanted{pos: spans[0].Start, end: spans[0].End, size: size}, true
 		case httpcache.Unsatisfied:
 			return wanted{end: 1, size: -1}, true

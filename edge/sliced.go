@@ -33,6 +33,7 @@ type sliced struct {
 	begun    bool
 	promised hop.Truth
 	went     bool // something was asked of a parent
+	ahead    *ahead
 }
 
 // arrival is a fill that the request has joined, after its Wait.
@@ -71,6 +72,9 @@ func (s *sliced) at(pos, end int64) (*source, error) {
 		}
 	}
 	n := pos / response.SliceSize
+	if src := s.awaited(n, pos, end); src != nil {
+		return src, nil
+	}
 	for attempt := 1; attempt <= maxAttempts; attempt++ {
 		key := response.SliceKey(s.head.Key, s.head.Set, n)
 		looked := s.w.edge.slicing.changes.of(key)
@@ -257,7 +261,7 @@ func (s *sliced) fetch(want want, attempt int) (*source, error) {
 			f.Leave()
 			return nil, errChanged
 		}
-		w.came = a
+		w.came, w.ask = a, askFor(httpcache.Span{Start: want.pos, End: want.end}, 0)
 		return nil, errChanged
 	}
 	return s.arriving(a, want.pos, want.end), nil
@@ -275,14 +279,20 @@ func (s *sliced) same(r *response.Response) bool {
 	return r.Kind == response.Content && r.Status == 200 && !r.Transient && r.Set == s.head.Set
 }
 
+// fence is what is demanded of a slice: as of the whole, and what was promised.
+func (s *sliced) fence(attempt int) hop.Fence {
+	fence := s.w.demand(attempt)
+	if s.begun && s.w.trusted {
+		fence = fence.Max(hop.Fence{Log: s.promised.Log, Hard: s.promised.AsOf, Born: s.promised.Born})
+	}
+	return fence
+}
+
 // begin finds a fill for what is wanted: of the whole slice, where one is under way or
 // the client's credit allows it, else of the missing bytes alone.
 func (s *sliced) begin(want want, attempt int) (f *upstream.Fill, leader bool, err error) {
 	w, e := s.w, s.w.edge
-	fence := w.demand(attempt)
-	if s.begun && w.trusted {
-		fence = fence.Max(hop.Fence{Log: s.promised.Log, Hard: s.promised.AsOf, Born: s.promised.Born})
-	}
+	fence := s.fence(attempt)
 	key := want.key.Text + w.touched()
 	a := askFor(sliceSpan(want.n, s.head.Complete), 0)
 	if s.account != nil {

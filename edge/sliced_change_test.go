@@ -422,3 +422,109 @@ func TestAnOriginThatGoesAwayBetweenSlices(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// Variants, and queries that mean the same, have slices of their own.
+func TestVariantsOfALargeContent(t *testing.T) {
+	one, two := someBytes(3*mib), someBytes(4 * mib)[mib:]
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "X-Kind")
+		w.Header().Set("No-Vary-Search", `params=("utm")`)
+		body := one
+		if r.Header.Get("X-Kind") == "2" {
+			body = two
+		}
+		ranged(body, `"same"`)(w, r)
+	})
+	url, _ := startLone(t, o.URL)
+	for _, first := range []string{"Range: bytes=1500000-2500000", "X-Nothing: 1"} {
+		target := url + "/" + first[:1]
+		for range 2 {
+			for kind, body := range map[string][]byte{"1": one, "2": two} {
+				a := get(t, target+"?q&utm="+kind, "X-Kind: "+kind, first)
+				if a.status == 200 && a.body != string(body) || a.status == 206 && a.body != string(body[1500000:2500001]) {
+					t.Errorf("variant %s: status %d, %d bytes that are not its", kind, a.status, len(a.body))
+				}
+			}
+		}
+		asked := o.asked.Load()
+		for kind, body := range map[string][]byte{"1": one, "2": two} {
+			a := get(t, target+"?utm=else&q", "X-Kind: "+kind, "Range: bytes=1600000-2400000")
+			wantBytes(t, "variant "+kind, a, body, 1600000, 2400001)
+		}
+		if n := o.asked.Load() - asked; n > 0 {
+			t.Errorf("%s: the origin was asked %d times for what is stored", first, n)
+		}
+	}
+}
+
+// A part that is shorter or longer than it says, which its framing does not tell, is
+// broken off, or cut to what it says, and never kept.
+func TestAPartThatIsNotAsLongAsItSays(t *testing.T) {
+	body := someBytes(3 * mib)
+	for _, more := range []int{-1, 1} {
+		t.Run(fmt.Sprint(more), func(t *testing.T) {
+			good := ranged(body, `"v1"`)
+			o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Cache-Control", "max-age=60")
+				w.Header().Set("ETag", `"v1"`)
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", mib-1, len(body)))
+				w.WriteHeader(206)
+				w.(http.Flusher).Flush() // chunked from here on
+				_, _ = w.Write(body[:mib+more])
+			})
+			url, e := startLone(t, o.URL)
+			req, err := http.NewRequest("GET", url+"/a", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Range", fmt.Sprintf("bytes=5-%d", mib-1))
+			res, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := readAll(res); more < 0 && err == nil || err == nil && got != string(body[5:mib]) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+			waitFor(t, func() bool { return e.fills.Held() == 0 })
+			if x := explainNow(t, e, url+"/a"); x.Stored != nil {
+				t.Errorf("stored: %+v", x.Stored)
+			}
+			o.serve.Store(&good)
+			if a := get(t, url+"/a"); a.body != string(body) {
+				t.Errorf("then %d bytes", len(a.body))
+			}
+		})
+	}
+}
+
+// Who wants the whole is never handed the answer to the request for a slice.
+func TestAWholeIsNotAnsweredByAPart(t *testing.T) {
+	body, next := someBytes(4*mib), someBytes(6 * mib)[mib:]
+	for _, now := range []struct {
+		name   string
+		etag   string
+		body   []byte
+		header string
+	}{
+		{"no validator", "", next, "X-A: b"}, {"weak", `W/"v2"`, next, "X-A: b"}, {"not for storing", `"v2"`, next, "Cache-Control: no-store"},
+		{"for one client", `"v2"`, next, "Cache-Control: private"}, {"too short for the range", `"v2"`, next[:100], "X-A: b"},
+	} {
+		t.Run(now.name, func(t *testing.T) {
+			o := startSizes(t, body, `"v1"`)
+			url, e := startLone(t, o.URL)
+			url += "/a"
+			get(t, url)
+			lose(t, e, url, 0)
+			lose(t, e, url, 3)
+			o.set(now.body, now.etag, now.header)
+			for range 2 {
+				if a := get(t, url); a.status != 200 || a.body != string(now.body) {
+					t.Errorf("the whole: status %d, %d bytes", a.status, len(a.body))
+				}
+			}
+			if len(now.body) > 3500000 {
+				wantBytes(t, "a range", get(t, url, "Range: bytes=3400000-3500000"), now.body, 3400000, 3500001)
+			}
+		})
+	}
+}

@@ -30,6 +30,9 @@ func (r *slicedReader) next() error {
 		return fmt.Errorf("slice %d: %w", r.left.Start/response.SliceSize, err)
 	}
 	r.src = src
+	if stop := r.left.Start + src.left; src.arrives() && stop%response.SliceSize == 0 {
+		r.of.lookAhead(stop/response.SliceSize, r.left.End)
+	}
 	return nil
 }
 
@@ -102,6 +105,7 @@ func (s *source) writeTo(w io.Writer) (int64, error) {
 // Close lets go of what is being read.
 func (r *slicedReader) Close() error {
 	r.last = 0
+	r.of.lookAway()
 	if r.src == nil {
 		return nil
 	}

@@ -193,7 +193,7 @@ func (w *walk) recall() (answered bool) {
 func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	r, missing := w.find()
 	lacking := r != nil && w.lacks(r)
-	if lacking && !w.completes(r) {
+	if lacking && (w.whole || w.alone || !w.completes(r)) {
 		r, missing = nil, "partial"
 	}
 	var facts *httpcache.Facts

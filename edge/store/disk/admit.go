@@ -19,8 +19,13 @@ import (
 //     are not evicted soon.
 //   - What is written again is paid from a budget that each put adds to. So write
 //     amplification has a bound that no traffic breaks.
+//
+// That is for traffic in which what is popular stays so. Where the duel says that what
+// counts is to have been asked for last, everything is admitted, the sketch forgets soon,
+// length counts less, and the age of a segment makes it a victim.
 type policy struct {
 	demand *demand
+	duel   *duel
 	bar    atomic.Uint64 // the bits of a float64
 	budget atomic.Int64  // bytes that may be written again
 
@@ -37,27 +42,44 @@ const (
 	// bytes that are asked for most often, at 1 the most requests. A little of it holds
 	// many small records more for a few large ones.
 	lengthPower = 0.3
+	// recentPower is lengthPower where what is new counts: nearly all is asked for as
+	// often as anything else, so that a high power would drop whatever is large.
+	recentPower = 0.15
 )
 
-func newPolicy() *policy { return &policy{demand: newDemand()} }
+func newPolicy(size int64) *policy { return &policy{demand: newDemand(), duel: newDuel(size)} }
 
-// lengthWeights are the weights of lengths, four for each power of two.
-var lengthWeights = func() (w [4 * 40]float64) {
+// weights are the weights of lengths, four for each power of two.
+type weights [4 * 40]float64
+
+var popularWeights, recentWeights = weightsOf(lengthPower), weightsOf(recentPower)
+
+func weightsOf(power float64) (w weights) {
 	for i := range w {
-		w[i] = math.Pow((4+float64(i%4)+0.5)/4*math.Exp2(float64(i/4-12)), -lengthPower)
+		w[i] = math.Pow((4+float64(i%4)+0.5)/4*math.Exp2(float64(i/4-12)), -power)
 	}
 	return w
-}()
+}
+
+func weightOf(w *weights, length int64) float64 {
+	power := max(bits.Len64(uint64(length)), 3) - 1
+	return w[min(4*power+int(length>>(power-2)&3), len(w)-1)]
+}
 
 // worth is what one record of that length is worth.
 func (p *policy) worth(key uint64, length int64) float64 {
-	power := max(bits.Len64(uint64(length)), 3) - 1
-	i := 4*power + int(length>>(power-2)&3)
-	return float64(p.demand.of(key)) * lengthWeights[min(i, len(lengthWeights)-1)]
+	w := &popularWeights
+	if p.duel.recency.Load() {
+		w = &recentWeights
+	}
+	return float64(p.demand.of(key)) * weightOf(w, length)
 }
 
 // asked counts that somebody wanted what is stored under the key, or would have been.
-func (p *policy) asked(key uint64) { p.demand.ask(key) }
+func (p *policy) asked(key uint64, length int64) {
+	p.demand.ask(key)
+	p.duel.asked(key, length)
+}
 
 // earn adds what a put of so many bytes pays for.
 func (p *policy) earn(put, most int64) {
@@ -71,11 +93,12 @@ func (p *policy) earn(put, most int64) {
 // replaces a stored response always is.
 func (s *Store) admits(r *response.Response) bool {
 	key := r.Key.Sum.Lo
-	s.policy.asked(key)
-	if !s.full.Load() {
+	length := s.size(r)
+	s.policy.asked(key, length)
+	if !s.full.Load() || s.policy.duel.recency.Load() {
 		return true
 	}
-	if s.policy.worth(key, s.size(r)) >= math.Float64frombits(s.policy.bar.Load()) {
+	if s.policy.worth(key, length) >= math.Float64frombits(s.policy.bar.Load()) {
 		return true
 	}
 	_, there := s.index.Get(key)

@@ -217,7 +217,8 @@ func (s *Store) fitsEmpty(n int64) bool {
 // has taken the store out of service. Until the caller notes it the segment is as it was.
 // Callers hold mu.
 func (s *Store) write(g *segment, head, body []byte, size int64) (err error) {
-	g.dirty.Store(true)
+	// Not before: a sync between that and the write would make it forgotten.
+	defer g.dirty.Store(true)
 	if len(body) > 0 {
 		// It comes first: where there is a head, a process that was killed had written the
 		// body.

@@ -34,17 +34,30 @@ func (s *Store) pickVictim(sealed []*segment) *segment {
 	return nil
 }
 
-// leastWorth are the segments that are worth least, the least first.
+// leastWorth are the segments that are worth least, the least first. The sealed ones come
+// in the order of their numbers.
 func (s *Store) leastWorth(sealed []*segment) []*segment {
-	s.policy.demand.fit(s.index.Len())
+	recency, period := s.policy.duel.recency.Load(), int64(demandPeriod)
+	if recency {
+		period = recentPeriod
+	}
+	s.policy.demand.fit(s.index.Len(), period)
 	worth := make(map[uint32]uint64, len(sealed)) // in bytes that were asked for, about
 	s.index.Range(func(key uint64, slot index.Slot) bool {
 		worth[slot.Segment] += uint64(s.policy.worth(key, int64(slot.Length)) * float64(slot.Length))
 		return true
 	})
 	sorted := slices.Clone(sealed)
+	score := make(map[uint32]float64, len(sealed))
+	for _, g := range sealed {
+		score[g.number] = float64(worth[g.number])
+		if recency {
+			age := float64(sealed[len(sealed)-1].number - g.number + 1) // in segments made since
+			score[g.number] /= age * age
+		}
+	}
 	// The older one of two that are worth the same, as of an idle disk.
-	slices.SortStableFunc(sorted, func(a, b *segment) int { return cmp.Compare(worth[a.number], worth[b.number]) })
+	slices.SortStableFunc(sorted, func(a, b *segment) int { return cmp.Compare(score[a.number], score[b.number]) })
 	return sorted[:min(len(sorted), max(1, len(sorted)/victimShare))]
 }
 

@@ -141,8 +141,8 @@ func (s *Store) usualRecords() int { return int(s.segmentSize>>14) + 64 }
 func (s *Store) writeHeader(g *segment, hot bool) error {
 	g.hot = hot
 	header := record.SegmentHeader{Place: s.place(g), Size: s.segmentSize, Created: s.cfg.Now(), Hot: hot}.Append(nil)
-	g.dirty.Store(true)
 	_, err := g.file.WriteAt(header, 0)
+	g.dirty.Store(true)
 	s.counts.written.Add(int64(len(header)))
 	return err
 }

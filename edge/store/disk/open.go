@@ -89,7 +89,7 @@ func newStore(cfg Config) (*Store, error) {
 			cfg.Dir, n, record.MinSegmentSize, int64(record.MaxSegmentSize), record.Align)
 	}
 	s := &Store{
-		cfg: cfg, fs: cfg.FS, log: cfg.Log, index: index.New(), policy: newPolicy(),
+		cfg: cfg, fs: cfg.FS, log: cfg.Log, index: index.New(), policy: newPolicy(cfg.Size),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), down: make(chan struct{}),
 	}
 	s.segments.Store(&map[uint32]*segment{})

@@ -2,14 +2,18 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freshet/edge/response"
 	"freshet/edge/store/disk/record"
+	"freshet/internal/files/filestest"
 )
 
 // TestWhatIsNotOursIsLeftAlone: a directory that cannot be opened is refused by a line
@@ -142,4 +146,31 @@ func TestWhatIsLeftOfAnUnfinishedStart(t *testing.T) {
 	if n := onDisk(t, dir); n > cfg.Size {
 		t.Errorf("%d bytes on disk", n)
 	}
+}
+
+// TestTooManyOpenFiles of the process are no fault of the disk: the store waits for them
+// to become fewer.
+func TestTooManyOpenFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := filestest.New()
+		s := mustOpen(t, Config{Dir: "/cache", FS: fsys, Size: 8 << 20, SegmentSize: 128 << 10, Log: testLog(t)})
+		defer s.Close()
+		synctest.Wait()
+		fsys.Inject(filestest.Fault{Op: filestest.Create, N: 1, Err: syscall.EMFILE, Stay: true})
+		fsys.Inject(filestest.Fault{Op: filestest.SyncDir, N: 1, Err: syscall.ENFILE, Stay: true})
+		refused := 0
+		for i := range 30 {
+			if !put(t, s, fmt.Sprint(i), 1, 20<<10) {
+				refused++
+			}
+		}
+		if refused == 0 || fsys.Struck() == 0 {
+			t.Fatalf("%d refused, %d faults", refused, fsys.Struck())
+		}
+		fsys.Heal()
+		time.Sleep(time.Second)
+		if st := s.Stats(); !st.Up || !put(t, s, "after", 1, 20<<10) || check(t, s, "0") != 1 {
+			t.Errorf("%+v", st)
+		}
+	})
 }

@@ -113,7 +113,7 @@ func (s *Store) Get(key response.Key) *response.Response {
 	switch {
 	case err == nil:
 		s.counts.hits.Add(1)
-		s.policy.asked(key.Sum.Lo)
+		s.policy.asked(key.Sum.Lo, int64(slot.Length))
 		return r
 	case errors.Is(err, record.ErrDamaged):
 		s.damaged(key.Sum.Hi, key.Sum.Lo, slot, err)
@@ -161,6 +161,7 @@ func (s *Store) Close() {
 		}
 	}
 	s.up.Store(false)
+	s.index.Clear()
 	s.mu.Lock()
 	segments := *s.segments.Load()
 	s.segments.Store(&map[uint32]*segment{})

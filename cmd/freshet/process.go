@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"freshet/distributor"
 	"freshet/edge"
 	"freshet/edge/store/disk"
+	"freshet/edge/store/disk/index"
 	"freshet/internal/bus"
 	"freshet/internal/bus/jetstream"
 	"freshet/internal/cluster"
@@ -44,6 +46,10 @@ func runNodes(ctx context.Context, files ...*node.File) error {
 		return err
 	}
 	limitMemory(log, files, memlimit.FromCgroup)
+	tasks = append(tasks, run.Task{Name: "memory", Run: func(ctx context.Context) error {
+		keepHeapOff(ctx, index.Mapped)
+		return nil
+	}})
 	return run.Tasks(ctx, log, tasks...)
 }
 
@@ -94,19 +100,34 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 		}
 		defer closeBus()
 	}
-	role, err := newRole(env)
-	for _, wrong := range []error{disk.ErrForeign, disk.ErrNewer, disk.ErrTooSmall} {
-		if errors.Is(err, wrong) {
+	var ready atomic.Bool
+	env.Health.Check("start", func() error {
+		if !ready.Load() {
+			return fmt.Errorf("%w: opening what was kept", telemetry.ErrNotReady)
+		}
+		return nil
+	})
+	return run.Tasks(ctx, log,
+		run.Task{Name: "admin", Run: func(ctx context.Context) error { return env.Admin.Serve(ctx, adminListener) }},
+		run.Task{Name: string(f.Role), Run: func(ctx context.Context) error {
+			role, err := newRole(env) // a large cache takes some seconds, in which the node is alive
+			if err != nil {
+				return wrong(err)
+			}
+			ready.Store(true)
+			return role.Run(ctx)
+		}},
+	)
+}
+
+// wrong gives an error of a role that cannot start its exit code.
+func wrong(err error) error {
+	for _, invalid := range []error{disk.ErrForeign, disk.ErrNewer, disk.ErrTooSmall} {
+		if errors.Is(err, invalid) {
 			return fail(exitInvalid, "%w", err) // another directory or size has to be named
 		}
 	}
-	if err != nil {
-		return err
-	}
-	return run.Tasks(ctx, log,
-		run.Task{Name: "admin", Run: func(ctx context.Context) error { return env.Admin.Serve(ctx, adminListener) }},
-		run.Task{Name: string(f.Role), Run: role.Run},
-	)
+	return err
 }
 
 // role is what every program offers to the one who runs it.

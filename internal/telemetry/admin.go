@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,9 +48,12 @@ type AdminConfig struct {
 // host: otherwise any web page that the operator opens could have its own name
 // resolve to 127.0.0.1 and read the node's profiles (DNS rebinding).
 type Admin struct {
-	log   *slog.Logger
-	mux   *http.ServeMux
-	index []string // paths on the index page
+	log *slog.Logger
+	mux *http.ServeMux
+	mu  struct {
+		sync.Mutex
+		index []string // paths on the index page
+	}
 }
 
 // NewAdmin makes an Admin; it serves nothing yet.
@@ -75,7 +80,7 @@ func NewAdmin(cfg AdminConfig) *Admin {
 }
 
 // Handle adds a page at pattern (as of http.ServeMux, with or without a method)
-// and lists it on the index. It must be called before Serve, and panics on a pattern
+// and lists it on the index, also while the Admin serves. It panics on a pattern
 // that is malformed or taken.
 func (a *Admin) Handle(pattern string, h http.Handler) {
 	a.mux.Handle(pattern, h)
@@ -83,7 +88,9 @@ func (a *Admin) Handle(pattern string, h http.Handler) {
 	if !ok {
 		path = pattern
 	}
-	a.index = append(a.index, path)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mu.index = append(a.mu.index, path)
 }
 
 // Serve answers on ln, which it closes, until ctx ends and requests under way have
@@ -147,7 +154,10 @@ func (a *Admin) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	var b strings.Builder
 	b.WriteString("<!doctype html><title>Freshet node</title><ul>\n")
-	for _, path := range a.index {
+	a.mu.Lock()
+	index := slices.Clone(a.mu.index)
+	a.mu.Unlock()
+	for _, path := range index {
 		p := html.EscapeString(path)
 		fmt.Fprintf(&b, "<li><a href=\"%s\">%s</a>\n", p, p)
 	}

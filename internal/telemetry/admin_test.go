@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -82,6 +83,26 @@ func TestAdminNotReady(t *testing.T) {
 	}
 	if w := ask(a, net.IPv4(127, 0, 0, 1), httptest.NewRequest("GET", "http://127.0.0.1/livez", nil)); w.Code != 200 {
 		t.Errorf("/livez: %d, want 200: a node that is not ready is alive", w.Code)
+	}
+}
+
+// TestAPageIsAddedWhileItServes: a node answers while its role is still opening what it
+// stands on.
+func TestAPageIsAddedWhileItServes(t *testing.T) {
+	a, _ := newTestAdmin(t)
+	get := func(path string) *httptest.ResponseRecorder {
+		return ask(a, net.IPv4(127, 0, 0, 1), httptest.NewRequest("GET", "http://127.0.0.1"+path, nil))
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range 100 {
+			get("/")
+		}
+	})
+	a.Handle("GET /late", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("here")) }))
+	wg.Wait()
+	if w := get("/late"); w.Body.String() != "here" || !strings.Contains(get("/").Body.String(), `<a href="/late">`) {
+		t.Errorf("%d %s, and the index is %s", w.Code, w.Body, get("/").Body)
 	}
 }
 

@@ -120,7 +120,7 @@ func Open(c Config) (*Journal, *invalidate.State, error) {
 	}
 	j.mu.phase = failed // until it is written
 	if err := j.Rewrite(func() *invalidate.State { return state }); err == nil {
-		j.log.Info("purge marks opened", "dir", j.dir, "clock", state.Clock.String(), "touches", state.Touches)
+		j.log.Info("purge marks opened", "dir", j.dir, "clock", state.Clock.String())
 	}
 	return j, state, nil
 }

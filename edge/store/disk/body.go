@@ -215,7 +215,7 @@ func (r *section) WriteTo(w io.Writer) (int64, error) {
 	if to, ok := w.(io.ReaderFrom); ok && r.left >= copyBelow {
 		// Where it cannot be opened once more, or there are too many open files, it is
 		// copied.
-		if file := r.segment.takeHandle(); file != nil {
+		if file := r.store.takeHandle(r.segment); file != nil {
 			n, err := r.handOver(to, file)
 			r.store.keepHandle(r.segment, file)
 			return n, err

@@ -292,13 +292,19 @@ func TestABodyFollowsItsRecord(t *testing.T) {
 		put(t, s, "a", 1, n)
 		r := s.Get(response.NewKey("a"))
 		first, _ := s.index.Get(r.Key.Sum.Lo)
-		for i := 0; s.table()[first.Segment] != nil; i++ {
-			key := fmt.Sprint(i / 2)
-			put(t, s, key, command.Seq(i), 20<<10)
-			s.Get(r.Key) // it is in demand
-			if i == 5000 {
-				t.Fatalf("the segment is not evicted: %+v", s.Stats())
-			}
+		g := s.table()[first.Segment]
+		s.mu.Lock()
+		entry := g.entries[0]
+		s.mu.Unlock()
+		for i := 0; s.mu.cold == g; i++ { // nobody else puts
+			put(t, s, fmt.Sprint(i), 1, 20<<10)
+		}
+		ev := &eviction{Store: s, victim: g, touched: map[*segment]bool{}}
+		if kept, err := ev.rewrite(entry, first); !kept || err != nil {
+			t.Fatal(kept, err)
+		}
+		if err := s.removeSegment(g); err != nil {
+			t.Fatal(err)
 		}
 		got, err := storetest.Content(r)
 		if err != nil || !bytes.Equal(got, content("a", 1, n)) {

@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"freshet/edge/store/disk/index"
 	"freshet/edge/store/disk/record"
@@ -18,11 +19,13 @@ import (
 // power cut too either the segment is there, or all that stands for it.
 type eviction struct {
 	*Store
-	victim  *segment
-	others  []*segment        // that may hold older records than the victim's
-	touched map[*segment]bool // took something that must be durable
-	keep    map[uint32]bool   // what of it is written again, by offset
-	buf     []byte
+	victim *segment
+	// What may hold older records than the victim's: sealed segments, which only the
+	// goroutine that evicts changes, and open ones.
+	sealed, open []*segment
+	touched      map[*segment]bool // took something that must be durable
+	keep         map[uint32]bool   // what of it is written again, by offset
+	buf          []byte
 }
 
 // evict evicts a sealed segment. Errors are those of the disk.
@@ -32,8 +35,13 @@ func (s *Store) evict(victim *segment) error {
 	for _, g := range s.table() {
 		// Records older than those of the victim are not written any more but by this
 		// eviction, and those it keeps are not older than themselves.
-		if g != victim && g.minPut < victim.maxPut {
-			ev.others = append(ev.others, g)
+		if g == victim || g.minPut >= victim.maxPut {
+			continue
+		}
+		if g.sealed {
+			ev.sealed = append(ev.sealed, g)
+		} else {
+			ev.open = append(ev.open, g)
 		}
 	}
 	s.mu.Unlock()
@@ -119,14 +127,16 @@ func (ev *eviction) decide(e record.Entry) error {
 // drop leaves a tombstone for what was stored under e's number, or was gone as of it, if
 // an older record may be left.
 func (ev *eviction) drop(e record.Entry) {
+	mayHold := func(g *segment) bool { return g.mayHold(e.Sum.Hi, e.Sum.Lo, e.Put) }
+	found := slices.ContainsFunc(ev.sealed, mayHold) // they may be many: not under the lock
+	if !found && len(ev.open) == 0 {
+		return
+	}
 	ev.mu.Lock()
 	defer ev.mu.Unlock()
-	for _, g := range ev.others {
-		if g.mayHold(e.Sum.Hi, e.Sum.Lo, e.Put) {
-			ev.bury(tombstone{e.Sum.Hi, e.Sum.Lo, e.Put}, true)
-			ev.touch()
-			return
-		}
+	if found || slices.ContainsFunc(ev.open, mayHold) {
+		ev.bury(tombstone{e.Sum.Hi, e.Sum.Lo, e.Put}, true)
+		ev.touch()
 	}
 }
 

@@ -123,12 +123,13 @@ func (g *segment) mayHold(hi, lo, put uint64) bool {
 
 // takeHandle is a description of the file with an offset of its own, nil if there is none
 // to be had.
-func (g *segment) takeHandle() *os.File {
+func (s *Store) takeHandle(g *segment) *os.File {
 	g.handles.Lock()
 	if n := len(g.handles.idle); n > 0 {
 		file := g.handles.idle[n-1]
 		g.handles.idle = g.handles.idle[:n-1]
 		g.handles.Unlock()
+		s.idle.Add(-1)
 		return file
 	}
 	g.handles.Unlock()

@@ -28,8 +28,7 @@ type content struct {
 	from   int64
 	truth  hop.Truth
 	age    time.Duration
-	chain  string        // Cache-Status of the tiers above
-	fields *header.Block // that go along with this answer alone; nil for none
+	chain  string // Cache-Status of the tiers above
 	trail  func() *header.Block
 }
 

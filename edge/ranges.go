@@ -251,15 +251,14 @@ func (w *walk) lacks(r *response.Response) bool {
 	for _, span := range w.needs(r) {
 		first, last := span.Start/response.SliceSize, (span.End-1)/response.SliceSize
 		for n := first; n <= last; n++ {
-			key := response.SliceKey(r.Key, r.Set, n)
 			if last-first >= fewSlices || !refetchable(r) {
-				if !w.edge.store.Has(key) {
+				if !w.edge.store.Has(response.SliceKey(r.Key, r.Set, n)) {
 					return true
 				}
 				continue
 			}
 			slice := sliceSpan(n, r.Complete)
-			if !s.holds(key, n, max(span.Start, slice.Start), min(span.End, slice.End)) {
+			if !s.holds(n, httpcache.Span{Start: max(span.Start, slice.Start), End: min(span.End, slice.End)}) {
 				return true
 			}
 		}

@@ -129,28 +129,41 @@ func (s *sliced) held(key response.Key, n, pos, end int64) (src *source, gap int
 	return nil, end
 }
 
-// holds reports whether the store has all bytes from pos up to end, which are of slice n.
-func (s *sliced) holds(key response.Key, n, pos, end int64) bool {
-	for pos < end {
-		src, _ := s.held(key, n, pos, end)
-		if src == nil {
-			return false
-		}
-		src.Close()
-		pos += src.left
+// holds reports whether the store has a span, which lies within slice n. It opens
+// nothing: a body may turn out not to be readable.
+func (s *sliced) holds(n int64, span httpcache.Span) bool {
+	r := s.w.edge.store.Get(response.SliceKey(s.head.Key, s.head.Set, n))
+	if r == nil || r.Kind != response.Slice {
+		return s.isWhole(s.w.edge.store.Get(s.head.Key))
 	}
-	return true
+	if _, ok := s.good(r); !ok {
+		return false
+	}
+	if r.Body != nil {
+		whole := sliceSpan(n, s.head.Complete)
+		return r.Body.Len() == whole.Len()
+	}
+	var held httpcache.Held
+	for _, p := range r.Pieces {
+		held = held.Add(httpcache.Span{Start: p.Start, End: p.Start + int64(len(p.Data))})
+	}
+	return held.Covers(span)
 }
 
-// heldWhole finds the bytes where the content, small as it is, has become a whole since
-// its head was read.
+// isWhole reports whether what stands under the head's key is the content itself: small
+// as it is, it has become a whole since its head was read.
+func (s *sliced) isWhole(r *response.Response) bool {
+	return r != nil && r.Kind == response.Content && r.Status == 200 && r.Body != nil && r.Body.Len() == s.head.Complete &&
+		httpcache.Combines(&r.Facts, &s.head.Facts)
+}
+
+// heldWhole finds the bytes in the whole that the content has become.
 func (s *sliced) heldWhole(pos, end int64) *source {
 	if s.head.Complete > response.SliceSize {
 		return nil
 	}
 	r := s.w.edge.store.Get(s.head.Key)
-	if r == nil || r.Kind != response.Content || r.Status != 200 || r.Body == nil || r.Body.Len() != s.head.Complete ||
-		!httpcache.Combines(&r.Facts, &s.head.Facts) {
+	if !s.isWhole(r) {
 		return nil
 	}
 	truth, ok := s.good(r)

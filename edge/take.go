@@ -1,0 +1,141 @@
+package edge
+
+import (
+	"net/http"
+	"strconv"
+
+	"freshet/edge/response"
+	"freshet/edge/upstream"
+)
+
+// fetch waits for an answer from above and delivers it. It returns false when
+// what came is not for this request, and the walk has to go back.
+func (w *walk) fetch(attempt int) (answered bool) {
+	a, quiet := w.came, func() {}
+	if w.came = nil; a == nil {
+		f, leader, hush, err := w.begin(attempt)
+		if err != nil {
+			w.fail(err)
+			return true
+		}
+		if f == nil {
+			return false // a fill has ended since recall looked
+		}
+		a, quiet = &arrival{f, leader}, hush
+	}
+	err := a.fill.Wait(w.ctx)
+	quiet()
+	if err != nil {
+		a.fill.Leave()
+		w.failOrStale(err)
+		return true
+	}
+	return w.take(a)
+}
+
+// begin joins the fill for what the request wants, or starts one.
+func (w *walk) begin(attempt int) (f *upstream.Fill, leader bool, quiet func(), err error) {
+	e := w.edge
+	fence := w.demand(attempt)
+	alone := w.alone || w.req.Method == "HEAD" || attempt == maxAttempts
+	if first, ok := w.wants(); ok {
+		if f, err = w.beginRange(first, fence, alone); f != nil || err != nil {
+			return f, false, func() {}, err
+		}
+	} else {
+		w.ask, w.part = ask{}, ""
+	}
+	together := w.fillsTogether() // before spec: what is touched from here on is found by trueEnough
+	spec, quiet := e.spec(w, w.req.Method, fence)
+	if alone {
+		return e.fills.Alone(w.ctx, fence, spec), true, quiet, nil
+	}
+	f, leader, err = e.fills.Join(w.ctx, together, fence, spec)
+	if !leader && w.ask.paid > 0 {
+		w.credit().refund(w.ask.paid)
+	}
+	return f, leader, quiet, err
+}
+
+// take delivers what has come, unless it is not for this request.
+func (w *walk) take(a *arrival) (answered bool) {
+	e, f := w.edge, a.fill
+	leave := f.Leave
+	defer func() { leave() }()
+	reply, r := f.Reply(), f.Response()
+	w.status.hit = false
+	w.status.forwarded(reply.Status, r != nil && !r.Transient, !a.leader)
+	if !a.leader {
+		if r == nil || !shareable(r) {
+			w.alone = true // everybody asks for himself
+			return false
+		}
+		if want := variantKey(w.key, w.req.Header, r.Vary); len(r.Vary) > 0 && r.Key != want {
+			w.fillKey = want.Text
+			return false
+		}
+		e.metrics.collapsed.Inc()
+	}
+	if r != nil && !w.trueEnough(r) {
+		return false
+	}
+	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) && w.serveStale() {
+		return true
+	}
+	if whole := f.Whole(); whole != nil {
+		return w.stored(whole)
+	}
+	if r != nil && r.Kind == response.Slice {
+		leave = func() {} // who reads the content leaves its first slice
+		return w.takeSlice(a, r)
+	}
+	guessed := r == nil && w.ask.ranged() && !w.ask.asIs
+	if guessed && !w.takesPart(reply) {
+		w.whole = true // what was asked for is not what the client wants
+		return false
+	}
+	body, ok := f.Body(w.ctx)
+	if !ok {
+		return false
+	}
+	if guessed && reply.Status == http.StatusPartialContent {
+		return w.deliverPart(reply, body)
+	}
+	w.deliver(reply, r, a.leader, body)
+	return true
+}
+
+// fillsTogether is what requests have in common that may share a fill: the key, the
+// part that is wanted, and the last unsafe request that made them untrue.
+func (w *walk) fillsTogether() string { return w.fillKey + w.part + w.touched() }
+
+// touched tells fills apart that began before and after an unsafe request.
+func (w *walk) touched() string {
+	if n := w.edge.table.Touched(w.scopes); n > 0 {
+		return "\n+touched " + strconv.FormatUint(n, 10)
+	}
+	return ""
+}
+
+// shareable reports whether those who waited for a response may have it: it has to be
+// usable for them without validation (RFC 9111 §4). Policy: an error that is not
+// stored is for all, too, since asking again for each would not help the origin.
+func shareable(r *response.Response) bool {
+	if r.Transient {
+		return r.Status >= 500
+	}
+	return r.Shareable()
+}
+
+// trueEnough tests what arrived: it must be true as of the request's arrival, and
+// satisfy the child that asks.
+func (w *walk) trueEnough(r *response.Response) bool { return w.satisfies(r) && w.timely(r) }
+
+// timely is trueEnough but for the child's demands.
+func (w *walk) timely(r *response.Response) bool {
+	if w.fence.Log != 0 && w.fence.Log == r.Log && w.fence.Log != w.edge.table.Clock().Log {
+		return true // of the child's log, which this node does not know yet: the child tests it
+	}
+	asked := r.Log == w.arrival.Log && r.AsOf() >= w.arrival.Seq && r.Touches() >= w.touches && r.Generation == w.edge.table.Generation()
+	return asked || w.edge.table.Alive(r)
+}

@@ -3,6 +3,7 @@ package listener
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -248,5 +249,60 @@ func TestAPieceThatAStreamWritesIsSentAtOnce(t *testing.T) {
 	close(more)
 	if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "second" {
 		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// mixed is a body in several files, with text between them.
+type mixed struct {
+	name  string
+	parts int
+}
+
+func (mixed) Read([]byte) (int, error) { return 0, errors.New("the listener has read itself") }
+
+func (m mixed) WriteTo(w io.Writer) (sum int64, err error) {
+	for i := range m.parts {
+		n, err := fmt.Fprintf(w, "part %d:", i)
+		if sum += int64(n); err != nil {
+			return sum, err
+		}
+		file, err := os.Open(m.name)
+		if err != nil {
+			return sum, err
+		}
+		copied, err := (&onDisk{file, 300_000}).WriteTo(w)
+		file.Close()
+		if sum += copied; err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+func TestPiecesAndFilesKeepTheirOrder(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789"), 30_000)
+	name := filepath.Join(t.TempDir(), "body")
+	if err := os.WriteFile(name, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	for i := range 5 {
+		want = append(fmt.Appendf(want, "part %d:", i), content...)
+	}
+	for _, length := range []int64{int64(len(want)), -1} {
+		addr := serve(t, func(_ *exchange.Request, to exchange.Responder) {
+			if err := to.Respond(&exchange.Answer{Status: 200, Stream: mixed{name, 5}, Length: length}); err != nil {
+				t.Error(err)
+			}
+		})
+		res, err := http.Get("http://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || !bytes.Equal(got, want) || res.ContentLength != length {
+			t.Errorf("%d bytes of %d, %v", len(got), len(want), err)
+		}
 	}
 }

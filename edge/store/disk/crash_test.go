@@ -282,6 +282,7 @@ func (h *hardship) relapse(t *testing.T, point int, seed uint64) {
 		again := h.fork(point, seed)
 		again.fs.Record(time.Now)
 		s := mustOpen(t, again.config)
+		synctest.Wait() // for what recovery does in the background
 		recovered := again.fs.Points()
 		for _, k := range again.keys {
 			version, err := look(s, k, h.buffer)

@@ -62,7 +62,8 @@ func weightsOf(power float64) (w weights) {
 }
 
 func weightOf(w *weights, length int64) float64 {
-	power := max(bits.Len64(uint64(length)), 3) - 1
+	length = max(length, 4)
+	power := bits.Len64(uint64(length)) - 1
 	return w[min(4*power+int(length>>(power-2)&3), len(w)-1)]
 }
 
@@ -98,7 +99,7 @@ func (s *Store) admits(r *response.Response) bool {
 	if !s.full.Load() || s.policy.duel.recency.Load() {
 		return true
 	}
-	if s.policy.worth(key, length) >= math.Float64frombits(s.policy.bar.Load()) {
+	if s.policy.worth(key, length) > math.Float64frombits(s.policy.bar.Load()) {
 		return true
 	}
 	_, there := s.index.Get(key)

@@ -270,6 +270,9 @@ func (s *Store) segmentFor(n int64, hot bool) *segment {
 	}
 	g := s.takeSpare()
 	if g == nil {
+		if hot := s.mu.hot; n == record.PrefixSize && hot != nil && hot.fits(n, s.segmentSize) {
+			return hot // a tombstone must not wait
+		}
 		return nil
 	}
 	if s.mu.cold != nil {

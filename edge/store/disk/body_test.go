@@ -299,7 +299,7 @@ func TestABodyFollowsItsRecord(t *testing.T) {
 		for i := 0; s.mu.cold == g; i++ { // nobody else puts
 			put(t, s, fmt.Sprint(i), 1, 20<<10)
 		}
-		ev := &eviction{Store: s, victim: g, touched: map[*segment]bool{}}
+		ev := &eviction{Store: s, victim: g}
 		if kept, err := ev.rewrite(entry, first); !kept || err != nil {
 			t.Fatal(kept, err)
 		}

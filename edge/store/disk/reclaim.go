@@ -14,7 +14,7 @@ import (
 //
 // What is dropped must not let an older record of its key come back at the next restart.
 // So a tombstone takes its place wherever such a record may still lie; and a tombstone is
-// kept for the same time. What is written instead of the segment is durable before the
+// kept for the same time. What stands for the records of the segment is durable before the
 // segment is removed, and that it is removed is durable before its room is used: after a
 // power cut too either the segment is there, or all that stands for it.
 type eviction struct {
@@ -23,14 +23,13 @@ type eviction struct {
 	// What may hold older records than the victim's: sealed segments, which only the
 	// goroutine that evicts changes, and open ones.
 	sealed, open []*segment
-	touched      map[*segment]bool // took something that must be durable
-	keep         map[uint32]bool   // what of it is written again, by offset
+	keep         map[uint32]bool // what of it is written again, by offset
 	buf          []byte
 }
 
 // evict evicts a sealed segment. Errors are those of the disk.
 func (s *Store) evict(victim *segment) error {
-	ev := &eviction{Store: s, victim: victim, touched: map[*segment]bool{}}
+	ev := &eviction{Store: s, victim: victim}
 	s.mu.Lock()
 	for _, g := range s.table() {
 		// Records older than those of the victim are not written any more but by this
@@ -58,11 +57,11 @@ func (s *Store) evict(victim *segment) error {
 			return err
 		}
 	}
-	for g := range ev.touched {
-		g.dirty.Store(false)
-		if err := g.file.Sync(); err != nil {
-			return fmt.Errorf("sync what eviction keeps: %w", err)
-		}
+	// Not only what this eviction wrote: a put or delete that has made a record of the
+	// victim a dead one must not be lost after the victim is, or a still older record of
+	// the key would count.
+	if err := s.syncOpen(); err != nil {
+		return err
 	}
 	return s.removeSegment(victim)
 }
@@ -136,16 +135,6 @@ func (ev *eviction) drop(e record.Entry) {
 	defer ev.mu.Unlock()
 	if found || slices.ContainsFunc(ev.open, mayHold) {
 		ev.bury(tombstone{e.Sum.Hi, e.Sum.Lo, e.Put}, true)
-		ev.touch()
-	}
-}
-
-// touch remembers the segments that may have taken a record. Callers hold mu.
-func (ev *eviction) touch() {
-	for _, g := range []*segment{ev.mu.cold, ev.mu.hot} {
-		if g != nil {
-			ev.touched[g] = true
-		}
 	}
 }
 
@@ -175,7 +164,6 @@ func (ev *eviction) rewrite(e record.Entry, slot index.Slot) (kept bool, err err
 	if err := ev.write(g, b, nil, int64(e.Length)); err != nil {
 		return false, err
 	}
-	ev.touch()
 	to := index.Slot{Segment: g.number, Offset: uint32(g.end), Length: e.Length, Flags: flagsOfKept(now.Flags)}
 	e.Offset = to.Offset
 	g.note(e)

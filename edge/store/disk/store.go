@@ -90,6 +90,7 @@ type Store struct {
 	work    sync.WaitGroup
 	lock    io.Closer // of the directory
 
+	syncing   sync.Mutex     // held while the open segments are synced
 	verifying [64]sync.Mutex // by record: one reader verifies a body, the others wait
 
 	counts counts

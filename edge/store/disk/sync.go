@@ -26,8 +26,11 @@ func (s *Store) keepDurable() {
 }
 
 // syncOpen makes durable what the segments hold that are not sealed. Sealing syncs too,
-// but may have to wait for an eviction.
+// but may have to wait for an eviction. When it returns all that was written before it was
+// called is durable, also what another call has begun to sync.
 func (s *Store) syncOpen() error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	open := append([]*segment{s.mu.cold, s.mu.hot}, s.mu.sealing...)
 	s.mu.Unlock()

@@ -36,7 +36,7 @@ func (w *walk) wants() (first wanted, ok bool) {
 	}
 	if base := w.base; base != nil && base.Status == http.StatusOK {
 		size := base.Complete
-		if base.Kind == response.Content {
+		if base.Kind == response.Content && base.Body != nil {
 			size = base.Body.Len()
 		}
 		switch selection, spans := httpcache.SelectRange(w.asked(), base.Status, &base.Facts, size); selection {

@@ -528,3 +528,40 @@ func TestAWholeIsNotAnsweredByAPart(t *testing.T) {
 		})
 	}
 }
+
+// RFC 9111 §4.3.5 holds for a content in slices, too; and what an unsafe request makes
+// untrue is all of it.
+func TestHeadAndUnsafeRequestsOfALargeContent(t *testing.T) {
+	body := someBytes(3 * mib)
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			return
+		}
+		ranged(body, `"v1"`)(w, r)
+	})
+	url, _ := startLone(t, o.URL)
+	url += "/a"
+	get(t, url)
+	stale := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Version", "2")
+		ranged(body, `"v1"`)(w, r)
+	}
+	var h http.HandlerFunc = stale
+	o.serve.Store(&h)
+	if a := do(t, "HEAD", url, nil, "Cache-Control: no-cache"); a.header.Get("X-Version") != "2" || a.header.Get("Content-Length") != fmt.Sprint(len(body)) {
+		t.Errorf("HEAD: %+v", a.header)
+	}
+	a := get(t, url)
+	if a.body != string(body) || a.header.Get("X-Version") != "2" {
+		t.Errorf("%d bytes, %v", len(a.body), a.header)
+	}
+	wantStatus(t, a, "; hit")
+	if a := do(t, "POST", url, strings.NewReader("x")); a.status != 200 {
+		t.Fatalf("POST: %d", a.status)
+	}
+	asked := o.asked.Load()
+	wantBytes(t, "after the POST", get(t, url, "Range: bytes=5-9"), body, 5, 10)
+	if o.asked.Load() == asked {
+		t.Error("a slice of before the POST was used")
+	}
+}

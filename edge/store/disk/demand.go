@@ -8,7 +8,7 @@ import (
 // demand remembers how often each key was asked for lately, of keys that are stored and
 // of such as are not: a count-min sketch of counters of 4 bits, four for each key, all in
 // one cache line. It never says too little, and seldom too much. What is lately: every
-// counter is halved once in demandPeriod asks for each response that is stored.
+// counter is halved once in period asks for each response that is stored.
 //
 //	block, 64 bytes, found by the key's hash
 //	+--------+--------+--------+--------+--------+--------+--------+--------+
@@ -24,9 +24,12 @@ type demandBlock [8]atomic.Uint64
 
 const (
 	// demandPeriod: longer makes it surer who is popular, shorter finds sooner who is not
-	// any more. At 10 a Zipf trace loses nothing to what remembers for ever; at 3 what was
+	// any more. At 6 a Zipf trace loses nothing to what remembers for longer; at 2 what was
 	// asked for seldom is forgotten before it is asked for again.
-	demandPeriod = 10
+	demandPeriod = 6
+	// recentPeriod is for traffic that asks for what is new: what is left is little more
+	// than whether the key was asked for at all.
+	recentPeriod = 1
 	mostDemand   = 15 // what a counter can say
 	// responsesOfBlock is for how many stored responses a block is there, at most: the
 	// sketch takes 8 to 16 bytes for each.
@@ -38,7 +41,7 @@ func newDemand() *demand {
 	d := &demand{}
 	blocks := make([]demandBlock, leastBlocks)
 	d.blocks.Store(&blocks)
-	d.fit(0)
+	d.fit(0, demandPeriod)
 	return d
 }
 
@@ -97,7 +100,7 @@ func (d *demand) halve(n uint64) {
 
 // fit makes the sketch as large as so many stored responses need. It only grows; what was
 // counted stays, at both of the places that a place becomes. One goroutine at a time.
-func (d *demand) fit(responses int64) {
+func (d *demand) fit(responses, period int64) {
 	blocks := *d.blocks.Load()
 	for int64(len(blocks))*responsesOfBlock < responses && bits.Len(uint(len(blocks))) < 40 {
 		twice := make([]demandBlock, 2*len(blocks))
@@ -107,8 +110,8 @@ func (d *demand) fit(responses int64) {
 			}
 		}
 		blocks = twice
+		d.blocks.Store(&blocks)
 	}
-	d.blocks.Store(&blocks)
 	responses = max(responses, int64(len(blocks))*responsesOfBlock/2)
-	d.every.Store(max(1, uint64(responses*demandPeriod)/uint64(len(blocks))))
+	d.every.Store(max(1, uint64(responses*period)/uint64(len(blocks))))
 }

@@ -1,9 +1,13 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
+
+// errDown: the store is out of service.
+var errDown = errors.New("out of service")
 
 // keepDurable is the goroutine that syncs what was written, every SyncEvery.
 func (s *Store) keepDurable() {
@@ -17,9 +21,8 @@ func (s *Store) keepDurable() {
 		case <-s.down:
 			return
 		case <-tick.C:
-			if err := s.syncOpen(); err != nil {
-				s.fail("sync", err)
-				return
+			if s.syncOpen() != nil {
+				return // it has failed the store
 			}
 		}
 	}
@@ -31,6 +34,9 @@ func (s *Store) keepDurable() {
 func (s *Store) syncOpen() error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
+	if !s.up.Load() {
+		return errDown // what an earlier call could not sync looks clean, and is not
+	}
 	s.mu.Lock()
 	open := append([]*segment{s.mu.cold, s.mu.hot}, s.mu.sealing...)
 	s.mu.Unlock()
@@ -41,7 +47,9 @@ func (s *Store) syncOpen() error {
 		err := g.file.Sync()
 		g.release()
 		if err != nil {
-			return fmt.Errorf("sync %s: %w", g.path, err)
+			err = fmt.Errorf("sync %s: %w", g.path, err)
+			s.fail("sync", err)
+			return err
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ FUZZTIME ?= 10s
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-long conformance bench-hits lint tools fuzz clean
+.PHONY: help demo build test test-long conformance bench-hits lint tools fuzz bench-store clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,18 @@ fuzz: ## run every fuzz target for FUZZTIME (10s) each
 				$(GO) test -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -run "^$$target\$$" $$dir; }; \
 		done; \
 	done
+
+# A directory for the replay's disk cache; in RAM, the figures are the same and come sooner.
+BENCH_DIR ?= $(firstword $(wildcard /dev/shm) $(TMPDIR) /tmp)
+
+bench-store: ## measure the store: hit ratios, writes, index, restart, sending (minutes)
+	@status=0; \
+	show() { echo; echo "$$ $$*"; "$$@" || status=1; }; \
+	show $(GO) run ./bench/replay -dir $(BENCH_DIR) $(ARGS); \
+	show env FRESHET_TEST_LONG=1 $(GO) test -count 1 -run TestTenMillion -v ./edge/store/disk/index; \
+	show $(GO) test -run '^$$' -bench Open -benchtime 3x ./edge/store/disk; \
+	show $(MAKE) --no-print-directory bench-hits ARGS=; \
+	exit $$status
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -1,4 +1,4 @@
-// Replay replays traces against the store of the edge, RAM over disk with real files, and
+// Command replay replays traces against the store of the edge, RAM over disk with real files, and
 // against cache policies that it must keep up with: LRU, S3-FIFO, W-TinyLFU and plain
 // ristretto, each with as many bytes as RAM and disk have together.
 //

@@ -26,7 +26,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.objects, "objects", 200_000, "`number` of objects of a generated trace, a sixth for cdn")
+	flag.IntVar(&o.objects, "objects", 100_000, "`number` of objects of a generated trace, a quarter for cdn")
 	flag.IntVar(&o.requests, "requests", 1_000_000, "`number` of requests of a generated trace, a quarter for cdn")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the generated traces")
 	flag.StringVar(&o.names, "traces", "", "generated traces, by `names` with commas between; all if empty")
@@ -123,7 +123,7 @@ func (o *options) open(name string) (*trace, error) {
 	if o.file == "" {
 		scale := traces.Scale{Objects: o.objects, Requests: o.requests, Seed: o.seed}
 		if name == "cdn" { // its objects are larger
-			scale.Objects, scale.Requests = scale.Objects/6, scale.Requests/4
+			scale.Objects, scale.Requests = scale.Objects/4, scale.Requests/4
 		}
 		src, err := traces.Generate(name, scale)
 		if err != nil {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math"
 	"os"
+	"runtime/debug"
+	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
@@ -45,5 +48,25 @@ func limitMemory(log *slog.Logger, files []*node.File, cgroup memlimit.Provider)
 	if caches > limit/2 {
 		log.Warn("cache.memory is more than half of the memory there is: the process may run out of it",
 			"cache", caches, "memory", limit)
+	}
+}
+
+// keepHeapOff takes what the indexes of disk caches have mapped off the limit of the heap
+// that is set when it is called, until ctx ends: it lies outside of what Go counts.
+func keepHeapOff(ctx context.Context, mapped func() int64) {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		return
+	}
+	defer debug.SetMemoryLimit(limit)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		debug.SetMemoryLimit(max(0, limit-mapped()))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,7 +11,9 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -55,6 +58,31 @@ func TestTheHeapIsLimitedByTheCgroup(t *testing.T) {
 			t.Errorf("%s: warned is %v\n%s", tc.name, got, &out)
 		}
 	}
+}
+
+// TestTheHeapMakesRoomForIndexes: what they take is taken off the limit, and comes back.
+func TestTheHeapMakesRoomForIndexes(t *testing.T) {
+	was := debug.SetMemoryLimit(8 << 30)
+	defer debug.SetMemoryLimit(was)
+	synctest.Test(t, func(t *testing.T) {
+		var mapped atomic.Int64
+		ctx, cancel := context.WithCancel(t.Context())
+		go keepHeapOff(ctx, mapped.Load)
+		for _, n := range []int64{0, 300 << 20, 100 << 20, 9 << 30} {
+			mapped.Store(n)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if got, want := debug.SetMemoryLimit(-1), max(0, 8<<30-n); got != want {
+				t.Errorf("%d B are mapped: the limit is %d, want %d", n, got, want)
+			}
+			debug.SetMemoryLimit(8 << 30) // not to hold up the tests beside this one
+		}
+		cancel()
+		synctest.Wait()
+		if got := debug.SetMemoryLimit(-1); got != 8<<30 {
+			t.Errorf("the limit is %d after all", got)
+		}
+	})
 }
 
 // TestTheHeapIsLimitedByTheEnvironment: the process itself says which limit it has.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -46,10 +47,11 @@ func runNodes(ctx context.Context, files ...*node.File) error {
 		return err
 	}
 	limitMemory(log, files, memlimit.FromCgroup)
-	tasks = append(tasks, run.Task{Name: "memory", Run: func(ctx context.Context) error {
-		keepHeapOff(ctx, index.Mapped)
-		return nil
-	}})
+	nodesRun, stop := context.WithCancel(ctx)
+	var limiting sync.WaitGroup
+	limiting.Go(func() { keepHeapOff(nodesRun, index.Mapped) })
+	defer limiting.Wait()
+	defer stop()
 	return run.Tasks(ctx, log, tasks...)
 }
 

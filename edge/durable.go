@@ -8,7 +8,9 @@ import (
 
 	"freshet/edge/invalidate"
 	"freshet/edge/invalidate/journal"
+	"freshet/edge/store/disk"
 	"freshet/internal/command"
+	"freshet/internal/files"
 	"freshet/internal/node"
 	"freshet/internal/site"
 )
@@ -17,21 +19,55 @@ import (
 // than the one before, or a scope another hash: purges would miss what is stored.
 const keysVersion = 1
 
-// openTable opens the marks of a node. One with disks keeps them in its data directory,
-// else beside what the disks hold: where they were the last time.
-func openTable(env node.Env) (*invalidate.Table, *journal.Journal, error) {
-	f := env.File
+// kept is what a node keeps over a restart, and where.
+type kept struct {
+	disks []disk.Config
+	marks journal.Config
+}
+
+// keep divides the disks of a node. The marks lie in its data directory, else beside what
+// a disk holds: where they were the last time. What they may take there is the disk's, so
+// its store gets the rest. It changes nothing on disk. A layer of nil is the system's.
+func keep(f *node.File, on files.FS) (k kept, err error) {
 	if len(f.Cache.Disk) == 0 {
-		return invalidate.New(), nil, nil
+		return k, nil
 	}
-	var dirs []string
+	k.marks.FS = on
 	if f.Data != "" {
-		dirs = append(dirs, f.Data)
+		k.marks.Dirs = append(k.marks.Dirs, f.Data)
 	}
 	for _, d := range f.Cache.Disk {
-		dirs = append(dirs, d.Dir)
+		k.marks.Dirs = append(k.marks.Dirs, d.Dir)
 	}
-	j, state, err := journal.Open(journal.Config{Dirs: dirs, Log: env.Log, Metrics: env.Metrics})
+	home, err := journal.Home(on, k.marks.Dirs)
+	if err != nil {
+		return k, err
+	}
+	for _, d := range f.Cache.Disk {
+		c := disk.Config{Dir: d.Dir, Size: int64(d.Size), ScrubRate: int64(f.Cache.Scrub), FS: on}
+		if d.Dir == home {
+			k.marks.Bound = marksBound(c.Size)
+			c.Size -= k.marks.Bound
+		}
+		k.disks = append(k.disks, c)
+	}
+	return k, nil
+}
+
+// marksBound is what the marks may take of a disk, both in bytes. At 3 GiB it is all that
+// they ever want; below that a node forgets the oldest sooner.
+func marksBound(size int64) int64 {
+	const most = 96 << 20
+	return min(max(size/32, journal.MinBound), most)
+}
+
+// openTable opens the marks of a node, which one without disks does not keep.
+func openTable(env node.Env, cfg journal.Config) (*invalidate.Table, *journal.Journal, error) {
+	if len(cfg.Dirs) == 0 {
+		return invalidate.New(), nil, nil
+	}
+	cfg.Log, cfg.Metrics = env.Log, env.Metrics
+	j, state, err := journal.Open(cfg)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -70,11 +70,15 @@ type Edge struct {
 // New makes an edge or a mid from its environment. It listens and starts nothing.
 func New(env node.Env) (*Edge, error) {
 	f := env.File
-	store, err := openStore(env)
+	kept, err := keep(f, nil)
 	if err != nil {
 		return nil, err
 	}
-	table, journal, err := openTable(env) // after the store, whose directories begin empty
+	store, err := openStore(env, kept.disks)
+	if err != nil {
+		return nil, err
+	}
+	table, journal, err := openTable(env, kept.marks) // after the store, whose directories begin empty
 	if err != nil {
 		store.Close()
 		return nil, err
@@ -107,13 +111,8 @@ func New(env node.Env) (*Edge, error) {
 
 // openStore opens what the node file's cache section says. A disk that fails later is a
 // warning of readiness: the node serves on without it.
-func openStore(env node.Env) (*tiered.Store, error) {
-	c := env.File.Cache
-	cfg := tiered.Config{Memory: int64(c.Memory), Log: env.Log}
-	for _, d := range c.Disk {
-		cfg.Disks = append(cfg.Disks, disk.Config{Dir: d.Dir, Size: int64(d.Size), ScrubRate: int64(c.Scrub)})
-	}
-	opened, err := tiered.Open(cfg)
+func openStore(env node.Env, disks []disk.Config) (*tiered.Store, error) {
+	opened, err := tiered.Open(tiered.Config{Memory: int64(env.File.Cache.Memory), Log: env.Log, Disks: disks})
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +120,7 @@ func openStore(env node.Env) (*tiered.Store, error) {
 		opened.Close()
 		return nil, fmt.Errorf("metrics of %s: %w", env.File.Name, err)
 	}
-	for i, d := range c.Disk {
+	for i, d := range disks {
 		env.Health.Warn("disk "+d.Dir, func() error {
 			if !opened.Up(i) {
 				return errors.New("out of service after an error: see the log")

@@ -2,6 +2,7 @@ package invalidate
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"maps"
 	"time"
@@ -18,7 +19,21 @@ const (
 
 // Commit makes durable what was applied. Until it has returned nil nothing of that may
 // be acknowledged, though it is true in this process already.
-func (t *Table) Commit() error { return t.journal.Sync() }
+func (t *Table) Commit() error { return t.unlessFull(t.journal.Sync) }
+
+// unlessFull does what the journal may be too full for. Then the journal is written anew
+// with all that the table knows, unless somebody else has done that meanwhile.
+func (t *Table) unlessFull(do func() error) error {
+	if err := do(); !errors.Is(err, ErrFull) {
+		return err
+	}
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if err := do(); !errors.Is(err, ErrFull) {
+		return err
+	}
+	return t.journal.Rewrite(t.state)
+}
 
 // Keyed says what the keys and scopes of stored responses follow from, as one number.
 // Where that was another one, all that is stored is dead and the clock is at none;
@@ -85,7 +100,7 @@ func (t *Table) Run(ctx context.Context) error {
 // Tend is what Run does from time to time. A journal that cannot be written is
 // abandoned rather than left to say less than what is known; its owner logs all that.
 func (t *Table) Tend() {
-	failed := t.journal.Sync() != nil
+	failed := t.Commit() != nil
 	if !failed && !t.journal.Due() {
 		return
 	}

@@ -1,6 +1,7 @@
 package invalidate
 
 import (
+	"errors"
 	"iter"
 	"math/rand/v2"
 
@@ -35,12 +36,18 @@ func NewGeneration() uint64 {
 	}
 }
 
+// ErrFull says that a journal has no room for what was to be added.
+var ErrFull = errors.New("journal is full")
+
 // Journal keeps what a table knows over a restart of the process (package journal).
 // It may be used from any goroutine.
 //
 // A write that failed fails all that come after it, until Rewrite or Abandon has
 // brought the journal to a state that is known. The journal logs that and counts it.
+// Likewise ErrFull, which is no fault: the journal is to be written anew at once.
 type Journal interface {
+	// Room is how many marks and touched scopes a state may have that is written to it.
+	Room() (marks, touched int)
 	// Applied adds a command: its sequence, and a mark at it on each of the scopes.
 	// Durable after Sync.
 	Applied(seq command.Seq, scopes []response.ScopeHash) error
@@ -67,6 +74,7 @@ type Journal interface {
 // nowhere is the journal of a node that keeps nothing over a restart.
 type nowhere struct{}
 
+func (nowhere) Room() (marks, touched int)                       { return MaxMarks, MaxTouched }
 func (nowhere) Applied(command.Seq, []response.ScopeHash) error  { return nil }
 func (nowhere) Forgot(command.Seq) error                         { return nil }
 func (nowhere) Touched(response.ScopeHash, uint64, uint64) error { return nil }

@@ -6,6 +6,7 @@ package invalidate
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 	"freshet/internal/hop"
 )
 
-// Bounds of what is held.
+// Bounds of what is held, where the journal has room for that.
 const (
 	MaxMarks   = 1 << 20 // beyond it the older half is forgotten into the floor
 	MaxTouched = 1 << 18 // beyond it what was asked for before the older half counts as touched
@@ -60,7 +61,8 @@ func New() *Table { return Open(&State{Generation: NewGeneration()}, nowhere{}) 
 
 // Open is the table as of a state, which goes on in a journal that holds that state.
 func Open(s *State, j Journal) *Table {
-	t := &Table{max: MaxMarks, journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
+	marks, touched := j.Room()
+	t := &Table{max: int64(marks), journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
 	for i := range t.shards {
 		t.shards[i].marks = make(map[response.ScopeHash]command.Seq)
 	}
@@ -70,7 +72,7 @@ func Open(s *State, j Journal) *Table {
 			t.set(scope, seq)
 		}
 	}
-	t.touches.restore(s)
+	t.touches.restore(s, touched)
 	return t
 }
 
@@ -111,10 +113,14 @@ func (t *Table) Apply(seq command.Seq, scopes []response.ScopeHash) {
 	next := *t.now.Load()
 	next.clock.Seq = max(next.clock.Seq, seq)
 	t.now.Store(&next)
-	_ = t.journal.Applied(seq, scopes) // Commit tells; until then the marks hold in this process
+	err := t.journal.Applied(seq, scopes)
 	if t.count.Load() > t.max {
-		t.forget()
+		err = errors.Join(err, t.forget())
 	}
+	if errors.Is(err, ErrFull) {
+		_ = t.journal.Rewrite(t.state)
+	}
+	// Commit tells of errors; until then the marks hold in this process.
 }
 
 func (t *Table) set(scope response.ScopeHash, seq command.Seq) {
@@ -194,8 +200,8 @@ func (t *Table) Fence(scopes []response.ScopeHash) hop.Fence {
 }
 
 // forget drops the older half of the marks and raises the floor above them: what
-// is stored and was not tested since counts as dead.
-func (t *Table) forget() {
+// is stored and was not tested since counts as dead. The error is the journal's.
+func (t *Table) forget() error {
 	var all []command.Seq
 	for i := range t.shards {
 		s := &t.shards[i]
@@ -210,7 +216,7 @@ func (t *Table) forget() {
 	next := *t.now.Load()
 	next.floor = max(next.floor, floor)
 	t.now.Store(&next)
-	_ = t.journal.Forgot(next.floor) // a journal without it holds the marks
+	err := t.journal.Forgot(next.floor) // a journal without it holds the marks
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.Lock()
@@ -222,4 +228,5 @@ func (t *Table) forget() {
 		}
 		s.Unlock()
 	}
+	return err
 }

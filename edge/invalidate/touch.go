@@ -27,7 +27,7 @@ type touches struct {
 // the end of this process does not undo that.
 func (t *Table) Touch(scope response.ScopeHash) {
 	n, floor := t.touches.add(scope)
-	if t.journal.Touched(scope, n, floor) != nil {
+	if t.unlessFull(func() error { return t.journal.Touched(scope, n, floor) }) != nil {
 		// Nobody else will tell of it after a restart, as the log does of commands. That
 		// this fails, too, is in the journal's log; there is nobody to refuse it to.
 		_ = t.journal.Abandon()
@@ -68,11 +68,11 @@ func newerHalf(at map[response.ScopeHash]uint64) (half map[response.ScopeHash]ui
 	return half, floor
 }
 
-// restore begins as of a state.
-func (s *touches) restore(from *State) {
+// restore begins as of a state, with room for so many scopes.
+func (s *touches) restore(from *State, room int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.max = MaxTouched
+	s.max = room
 	s.count.Store(from.Touches)
 	s.mu.floor, s.mu.at = from.TouchFloor, make(map[response.ScopeHash]uint64)
 	if from.Touched != nil {

@@ -19,7 +19,7 @@ type File struct {
 	Listen    []string          `yaml:"listen,omitempty" required:"true" doc:"Addresses (host:port) of the service: HTTP for edge, mid and origin, DNS over UDP and TCP for a router, the management API for a distributor. An empty host means every address of the machine."`
 	Advertise []string          `yaml:"advertise,omitempty" doc:"Addresses (ip:port) under which others reach the service, if they differ from listen. Needed where listen names no single address."`
 	Admin     string            `yaml:"admin,omitempty" default:"127.0.0.1:9101" doc:"Address of the admin listener: health, metrics, profiles. Keep it on loopback or a private network: it asks for no token."`
-	Data      string            `yaml:"data,omitempty" doc:"Directory for what this node keeps over a restart; an origin needs one, and a distributor that embeds the bus. An edge or mid with disks keeps there what purges have made untrue of them; without it, in a directory marks of the first disk that is not counted in its size (mostly less than 2 MiB). A relative path is taken from the node file's directory, like that of every file named in it."`
+	Data      string            `yaml:"data,omitempty" doc:"Directory for what this node keeps over a restart; an origin needs one, and a distributor that embeds the bus. An edge or mid with disks keeps there what purges have made untrue of them; without it, in a directory marks of the first disk, as a part of its size. A relative path is taken from the node file's directory, like that of every file named in it."`
 	Drain     document.Duration `yaml:"drain" default:"10s" min:"0s" max:"1h" doc:"How long requests under way may take to finish after SIGTERM."`
 	Log       Log               `yaml:"log,omitempty" doc:"What is written to standard error."`
 	Token     document.Secret   `yaml:"token,omitempty" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
@@ -76,7 +76,7 @@ type Cache struct {
 // Disk is a directory of a cache.
 type Disk struct {
 	Dir  string        `yaml:"dir,omitempty" required:"true" doc:"The directory, for this node alone; made if it is missing. A relative path is taken from the node file's directory."`
-	Size document.Size `yaml:"size,omitempty" required:"true" min:"64MiB" doc:"What the files of stored responses in it take at most, all of them counted; purge marks (marks/) take some MiB beside them."`
+	Size document.Size `yaml:"size,omitempty" required:"true" min:"64MiB" doc:"What the files in it take at most, all of them counted. Without data, purge marks (marks/) may take a 32nd of the first one, at most 96 MiB."`
 }
 
 // Router is a router's name server.

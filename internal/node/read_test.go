@@ -153,7 +153,7 @@ cache:
 			"10:13: cache.disk[2].dir: /a/b/c lies within /a/b, that of cache.disk[0]: choose directories side by side",
 			"12:13: cache.disk[4].dir: /a contains /a/b, that of cache.disk[0]: choose directories side by side",
 			"13:7: cache.disk[5].dir: is missing: The directory, for this node alone; made if it is missing. A relative path is taken from the node file's directory.",
-			"14:7: cache.disk[6].size: is missing: What the files of stored responses in it take at most, all of them counted; purge marks (marks/) take some MiB beside them.",
+			"14:7: cache.disk[6].size: is missing: What the files in it take at most, all of them counted. Without data, purge marks (marks/) may take a 32nd of the first one, at most 96 MiB.",
 			"15:13: cache.disk[7].dir: ./d contains data, d: choose a directory within that, or beside it",
 			`16:10: cache.scrub: "-1" is not a size such as "512", "64KiB", "256MiB" or "1.5GB"`}},
 		{"upstream", strings.Replace(leastAlone, "http://o", "o:80", 1), []string{`4:19: cache.upstream: "o:80" must begin with http:// or https://`}},

@@ -26,20 +26,15 @@ const (
 	lockName = "lock"
 )
 
-// allocateStep is how far ahead space is reserved, in bytes, so that a disk which
-// fills up stops the journal late, and syncs need not write the file's size.
-const allocateStep = 256 << 10
-
-// slack is how much a journal may grow beyond what it began with before it is due to
-// be written anew, in bytes, beside as much again as it began with.
-const slack = 1 << 20
-
 // Config says where a journal may lie.
 type Config struct {
 	// Dirs are the directories that the node keeps something in, at least one: the
 	// journal lies in the sub-directory SubDir of the one that it is found in, else of
 	// the first. Found in several it is believed in none.
-	Dirs    []string
+	Dirs []string
+	// Bound is what the files of the journal take at most, in bytes, at least MinBound;
+	// 0: no less than MaxMarks and MaxTouched of package invalidate want.
+	Bound   int64
 	FS      files.FS // nil: files.OS
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil: none
@@ -52,6 +47,7 @@ type Journal struct {
 	metrics *metrics
 	dir     string // with SubDir
 	lock    io.Closer
+	bounds  bounds
 
 	syncing sync.Mutex // one Sync or Rewrite at a time; before mu
 	mu      struct {
@@ -75,6 +71,7 @@ type phase uint8
 const (
 	closed    phase = iota
 	up              // it takes records
+	full            // it would, had it room; to be written anew
 	failed          // a write has failed: what the disk holds is not known
 	abandoned       // the disk holds none
 )
@@ -89,13 +86,17 @@ var errClosed = errors.New("journal is closed")
 // errors for a directory that cannot be used.
 func Open(c Config) (*Journal, *invalidate.State, error) {
 	j := &Journal{fs: c.FS, log: c.Log}
+	var err error
+	if j.bounds, err = boundsOf(c.Bound); err != nil {
+		return nil, nil, err
+	}
 	if j.fs == nil {
 		j.fs = files.OS
 	}
 	if j.log == nil {
 		j.log = slog.New(slog.DiscardHandler)
 	}
-	found, home, err := j.find(c.Dirs)
+	found, home, err := find(j.fs, c.Dirs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,6 +115,9 @@ func Open(c Config) (*Journal, *invalidate.State, error) {
 		return nil, nil, fmt.Errorf("metrics of purge marks: %w", err)
 	}
 	state, err := j.load(found)
+	if err == nil {
+		err = j.tidy(c.Dirs, home)
+	}
 	if err != nil {
 		j.lock.Close()
 		return nil, nil, err
@@ -125,13 +129,22 @@ func Open(c Config) (*Journal, *invalidate.State, error) {
 	return j, state, nil
 }
 
+// Home is which of a node's directories its journal will lie in; see Config.Dirs.
+func Home(on files.FS, dirs []string) (string, error) {
+	if on == nil {
+		on = files.OS
+	}
+	_, home, err := find(on, dirs)
+	return home, err
+}
+
 // find says which of the directories hold a journal, and which is its home.
-func (j *Journal) find(dirs []string) (found []string, home string, err error) {
+func find(on files.FS, dirs []string) (found []string, home string, err error) {
 	if len(dirs) == 0 {
 		return nil, "", errors.New("purge marks have no directory")
 	}
 	for _, dir := range dirs {
-		f, err := j.fs.OpenFile(filepath.Join(dir, SubDir, fileName), os.O_RDONLY, 0)
+		f, err := on.OpenFile(filepath.Join(dir, SubDir, fileName), os.O_RDONLY, 0)
 		switch {
 		case err == nil:
 			f.Close()
@@ -174,7 +187,23 @@ func (j *Journal) load(found []string) (*invalidate.State, error) {
 		j.log.Warn("purge marks cannot be believed, everything stored on disk is invalidated", "dir", j.dir, "err", err)
 		return fresh, nil
 	}
+	if m.fit(j.Room()) {
+		j.log.Warn("purge marks are more than there is room for, the oldest are forgotten and what is stored of that time invalidated", "dir", j.dir)
+	}
 	return m.restore(), nil
+}
+
+// tidy removes what was left half-written in a directory that the journal lies in no more.
+func (j *Journal) tidy(dirs []string, home string) error {
+	for _, dir := range dirs {
+		if dir == home {
+			continue
+		}
+		if err := j.fs.Remove(filepath.Join(dir, SubDir, newName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove purge marks that are not used: %w", err)
+		}
+	}
+	return nil
 }
 
 // restore is the state to go on from.

@@ -35,7 +35,7 @@ func newMetrics(registry prometheus.Registerer, j *Journal) (*metrics, error) {
 		}, func() float64 {
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			if j.mu.phase != up {
+			if j.mu.phase != up && j.mu.phase != full {
 				return 0
 			}
 			return 1

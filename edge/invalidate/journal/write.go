@@ -62,6 +62,8 @@ func (j *Journal) add(k kind, fill func([]byte) []byte) error {
 	switch m.phase {
 	case abandoned:
 		return nil
+	case full:
+		return invalidate.ErrFull
 	case failed:
 		return m.err
 	case closed:
@@ -69,8 +71,14 @@ func (j *Journal) add(k kind, fill func([]byte) []byte) error {
 	}
 	m.buf = appendRecord(m.buf[:0], m.id, k, m.durable, fill)
 	end := m.end + int64(len(m.buf))
+	if end > j.bounds.file {
+		if k != kindNote { // which may be missing
+			m.phase = full
+		}
+		return invalidate.ErrFull
+	}
 	if end > m.allocated {
-		to := end + allocateStep
+		to := min(end+j.bounds.step, j.bounds.file)
 		if err := m.file.Allocate(to); err != nil {
 			return j.fail(err)
 		}
@@ -88,7 +96,7 @@ func (j *Journal) add(k kind, fill func([]byte) []byte) error {
 
 // fail notes that the journal takes no records any more; mu is held.
 func (j *Journal) fail(err error) error {
-	if j.mu.phase == up {
+	if j.mu.phase == up || j.mu.phase == full {
 		j.log.Error("purge marks cannot be written, purges are not acknowledged", "dir", j.dir, "err", err)
 	}
 	j.metrics.failures.Inc()
@@ -105,6 +113,8 @@ func (j *Journal) Sync() error {
 	switch j.mu.phase {
 	case abandoned:
 		return nil
+	case full:
+		return invalidate.ErrFull
 	case failed:
 		return j.mu.err
 	case closed:
@@ -126,7 +136,7 @@ func (j *Journal) Sync() error {
 	case err != nil:
 		return j.fail(err)
 	}
-	j.mu.durable = end
+	j.mu.durable = end // though it may be full by now
 	// Not needed for what was just made durable: without it a disk that rots could pass
 	// for one that lost its power before.
 	_ = j.add(kindNote, func(b []byte) []byte { return b })
@@ -137,7 +147,7 @@ func (j *Journal) Sync() error {
 func (j *Journal) Due() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.mu.phase == abandoned || j.mu.phase == up && j.mu.end > 2*j.mu.base+slack
+	return j.mu.phase == abandoned || j.mu.phase == up && j.mu.end > j.bounds.due(j.mu.base)
 }
 
 // Rewrite puts a state in place of all that the journal holds.
@@ -159,10 +169,17 @@ func (j *Journal) Rewrite(state func() *invalidate.State) error {
 		}
 		j.metrics.failures.Inc()
 		m.err = err
+		if m.phase == full {
+			m.phase = failed
+		}
 		return err
 	}
 	if err := j.place(); err != nil {
 		f.Close()
+		if m.file != nil {
+			m.file.Close() // nor does it take space any more, if it has no name
+			m.file = nil
+		}
 		return j.fail(err) // either may be in place
 	}
 	if m.err != nil {
@@ -182,7 +199,7 @@ func (j *Journal) write(id uint64, s *invalidate.State) (f files.File, base, all
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	w := writer{file: f, id: id, off: headerSize}
+	w := writer{file: f, id: id, off: headerSize, max: j.bounds.anew - j.bounds.step}
 	w.record(kindState, func(b []byte) []byte { return appendState(b, s) })
 	chunks(s.Marks, func(list []pair[command.Seq]) {
 		w.record(kindMarks, func(b []byte) []byte { return appendPairs(b, list) })
@@ -192,7 +209,7 @@ func (j *Journal) write(id uint64, s *invalidate.State) (f files.File, base, all
 	})
 	base = w.off
 	w.write(appendHeader(nil, id, uint64(base)), 0)
-	allocated = base + allocateStep
+	allocated = base + j.bounds.step
 	if err = w.err; err == nil {
 		err = f.Allocate(allocated)
 	}
@@ -247,6 +264,7 @@ type writer struct {
 	file files.File
 	id   uint64
 	off  int64
+	max  int64 // no more than this
 	buf  []byte
 	err  error
 }
@@ -258,6 +276,9 @@ func (w *writer) record(k kind, fill func([]byte) []byte) {
 }
 
 func (w *writer) write(b []byte, off int64) {
+	if w.err == nil && off+int64(len(b)) > w.max {
+		w.err = errTooMuch
+	}
 	if w.err == nil {
 		_, w.err = w.file.WriteAt(b, off)
 	}

@@ -1,0 +1,90 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"freshet/edge/invalidate"
+	"freshet/edge/response"
+)
+
+// MinBound is the least that a journal can be bounded to, in bytes.
+const MinBound = 1 << 20
+
+// maxStep is how far ahead space is reserved at most, in bytes, so that a disk which
+// fills up stops the journal late, and syncs need not write the file's size.
+const maxStep = 256 << 10
+
+// slack is how much a journal may grow beyond what it began with before it is due to
+// be written anew, in bytes, beside as much again as it began with.
+const slack = 1 << 20
+
+var errTooMuch = errors.New("more purge marks than there is room for")
+
+// bounds divide what the files of a journal may take, in bytes. While it is written
+// anew there are two files: the old one and the new one, of half that length at most.
+type bounds struct {
+	anew int64 // a file that was just written, with what is reserved
+	file int64 // one that has grown
+	step int64 // reserved ahead
+}
+
+// boundsOf divides a Config's Bound.
+func boundsOf(bound int64) (bounds, error) {
+	switch {
+	case bound == 0:
+		return bounds{anew: maxFile / 2, file: maxFile, step: maxStep}, nil
+	case bound < MinBound:
+		return bounds{}, fmt.Errorf("purge marks are bounded to %d bytes, %d is the least", bound, MinBound)
+	}
+	third := bound / 3
+	return bounds{anew: third, file: 2 * third, step: min(maxStep, third/8)}, nil
+}
+
+// due is the length from which on a file is written anew that began with base, well
+// before it is full.
+func (b bounds) due(base int64) int64 { return min(2*base+slack, (base+b.file)/2) }
+
+// Room is how many marks and touched scopes a new file can begin with: four of the ones
+// to one of the others.
+func (j *Journal) Room() (marks, touched int) {
+	const record = prefixSize + 8 // around perRecord of them, with the touch floor
+	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - 2*record
+	n := int(room * perRecord / (perRecord*markSize + record))
+	return min(n-n/5, invalidate.MaxMarks), min(n/5, invalidate.MaxTouched)
+}
+
+// fit forgets the oldest until no more is left than there is room for, and reports
+// whether it had to.
+func (m *image) fit(marks, touched int) (forgot bool) {
+	if len(m.marks) > marks {
+		forgot = true
+		// What is marked ahead was not acknowledged and will be told again.
+		for scope, seq := range m.marks {
+			if seq > m.state.Clock.Seq {
+				delete(m.marks, scope)
+			}
+		}
+		m.state.Floor = max(m.state.Floor, below(m.marks, marks))
+	}
+	if len(m.touched) > touched {
+		forgot = true
+		m.state.TouchFloor = max(m.state.TouchFloor, below(m.touched, touched))
+	}
+	m.prune()
+	return forgot
+}
+
+// below is the number above which no more than so many of at lie; zero if that is all.
+func below[N ~uint64](at map[response.ScopeHash]N, most int) N {
+	if len(at) <= most {
+		return 0
+	}
+	all := make([]N, 0, len(at))
+	for _, n := range at {
+		all = append(all, n)
+	}
+	slices.Sort(all)
+	return all[len(all)-most-1]
+}

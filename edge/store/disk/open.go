@@ -252,6 +252,9 @@ func (s *Store) start() error {
 		if err := s.prepare(); err != nil {
 			return err
 		}
+		if err := s.sealFull(); err != nil { // only what is sealed can be evicted
+			return err
+		}
 		for s.used.Load() > s.limit {
 			if made, err := s.makeRoom(); err != nil {
 				return err

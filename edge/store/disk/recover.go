@@ -58,10 +58,14 @@ func (s *Store) recover() error {
 }
 
 // prepare makes of what was recovered something to append to. Open doesn't wait for it:
-// it syncs, which may take a while on a busy disk.
+// it syncs, which may take a while on a busy disk. It does it once: a store whose size was
+// lowered has had to before it could evict.
 func (s *Store) prepare() error {
 	order := s.recovered
 	s.recovered = nil
+	if order == nil {
+		return nil
+	}
 	for _, g := range order {
 		if g.end == record.SegmentHeaderSize {
 			if err := s.removeSegment(g); err != nil {

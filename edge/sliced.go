@@ -85,7 +85,7 @@ func (s *sliced) at(pos, end int64) (*source, error) {
 		if !refetchable(s.head) {
 			return nil, errIncomplete
 		}
-		src, err := s.fetch(want{key, looked, n, pos, gap}, attempt)
+		src, err := s.fetch(want{key, looked, n, pos, gap}, end, attempt)
 		if src != nil || err != nil {
 			return src, err
 		}
@@ -256,8 +256,10 @@ type want struct {
 
 // fetch joins the fill of what is wanted or begins one. It returns neither a source nor
 // an error where the store is to be looked at again, or more to be demanded. When
-// something else came before anything was sent, the walk has it.
-func (s *sliced) fetch(want want, attempt int) (*source, error) {
+// something else came before anything was sent, the walk has it. Of an origin that
+// ignores ranges the whole comes, which is read up to end: asking it again for every slice
+// would bring the whole every time.
+func (s *sliced) fetch(want want, end int64, attempt int) (*source, error) {
 	w := s.w
 	f, leader, err := s.begin(want, attempt)
 	if f == nil || err != nil {
@@ -277,7 +279,10 @@ func (s *sliced) fetch(want want, attempt int) (*source, error) {
 		w.came, w.ask = a, askFor(httpcache.Span{Start: want.pos, End: want.end}, 0)
 		return nil, errChanged
 	}
-	return s.arriving(a, want.pos, want.end), nil
+	if r.Kind == response.Slice {
+		end = want.end
+	}
+	return s.arriving(a, want.pos, end), nil
 }
 
 // same reports whether what came is of this content: a part of the set, or, of an origin

@@ -40,7 +40,7 @@ func wantPart(t *testing.T, a answer, body []byte, from, to int, status string) 
 	wantStatus(t, a, status)
 }
 
-// spendCredit leaves nothing of the range credit of any content.
+// spendCredit leaves nothing of the range credit of any content, however much is earned.
 func spendCredit(e *Edge) {
 	for i := range e.slicing.credits {
 		e.slicing.credits[i].bytes.Store(-1 << 40)

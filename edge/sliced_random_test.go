@@ -109,7 +109,7 @@ func (e *editions) check(res *http.Response, body []byte, asked string) error {
 // The seed settles what is done, not how it interleaves.
 func TestRandomRangesOfRandomEditions(t *testing.T) {
 	for _, on := range stores {
-		for seed := range uint64(3) {
+		for seed := range uint64(2) {
 			t.Run(fmt.Sprintf("%s seed=%d", on.name, seed), func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 0))
 				eds := newEditions(rnd, 24)
@@ -155,7 +155,9 @@ func happensToAContent(e *Edge, rnd *rand.Rand, eds *editions) {
 			}
 		}
 	case 2:
-		spendCredit(e)
+		for i := range e.slicing.credits {
+			e.slicing.credits[i].bytes.Store(-response.SliceSize)
+		}
 	}
 }
 

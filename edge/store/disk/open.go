@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"freshet/edge/response"
 	"freshet/edge/store/disk/index"
 	"freshet/edge/store/disk/record"
 	"freshet/internal/files"
@@ -97,15 +98,29 @@ func newStore(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// defaultSegmentSize is a 64th of the store, so that little is evicted at a time; small
-// stores have fewer segments, which still hold a slice each.
+// defaultSegmentSize is about a 64th of the store, so that little is evicted at a time;
+// small stores have fewer segments. It is what a number of slices takes, with their heads:
+// a little less would hold one slice less.
 func defaultSegmentSize(size int64) int64 {
-	const least, most, small = 4 << 20, 256 << 20, 2 << 20
-	n := min(max(size/64, least), most)
+	const least, most, small = 4, 256, 2 // slices
+	slice := int64(response.SliceSize + usualHead)
+	n := segmentOf(min(max(size/64/slice, least), most), slice)
 	if size/n < 16 {
-		n = small
+		n = segmentOf(small, slice)
 	}
-	return n &^ (1<<12 - 1)
+	if size-fixedSize < minSegments*n { // whatever its head
+		n = segmentOf(1, response.SliceSize+record.MaxHead)
+	}
+	return n
+}
+
+// usualHead is what the head of a slice takes at most, usually, with its prefix.
+const usualHead = 8 << 10
+
+// segmentOf is the size of a segment for so many records of a size, in whole pages.
+func segmentOf(records, size int64) int64 {
+	n := record.SegmentHeaderSize + records*size + record.FooterSize(int(records))
+	return (n + 1<<12 - 1) &^ (1<<12 - 1)
 }
 
 // openDirectory finds out what the directory is, locks it, and makes a cache of it if it

@@ -91,6 +91,27 @@ func TestTooSmall(t *testing.T) {
 	}
 }
 
+// TestSlicesFillSegments: segments of the default size are full of slices, of a small store
+// as of a large one.
+func TestSlicesFillSegments(t *testing.T) {
+	for _, size := range []int64{32 << 20, 80 << 20} {
+		s := mustOpen(t, Config{Dir: "/cache", FS: filestest.New(), Size: size})
+		const slices = 24
+		for i := range slices {
+			if !put(t, s, fmt.Sprint(i), 1, response.SliceSize) {
+				t.Fatalf("slice %d is refused", i)
+			}
+		}
+		s.Close() // what is empty is gone then
+		s = mustOpen(t, Config{Dir: "/cache", FS: s.fs, Size: size})
+		st := s.Stats()
+		if st.Entries != slices || st.Bytes < st.Used*98/100 {
+			t.Errorf("a store of %d bytes, segments of %d: %d slices of %d bytes take %d", size, s.segmentSize, st.Entries, st.Bytes, st.Used)
+		}
+		s.Close()
+	}
+}
+
 // TestTheSegmentSizeStays what the cache was made with; a response of a slice fits into
 // every default.
 func TestTheSegmentSizeStays(t *testing.T) {
@@ -104,7 +125,7 @@ func TestTheSegmentSizeStays(t *testing.T) {
 	}
 	for size := int64(8 << 20); size < 1<<44; size *= 2 {
 		n := defaultSegmentSize(size)
-		if n < response.SliceSize+record.MaxHead || n > record.MaxSegmentSize || size/n < minSegments {
+		if n < record.SegmentHeaderSize+record.PrefixSize+record.MaxHead+response.SliceSize+record.FooterSize(1) || n > record.MaxSegmentSize || size/n < minSegments {
 			t.Errorf("a store of %d bytes: segments of %d", size, n)
 		}
 	}

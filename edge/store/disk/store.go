@@ -22,8 +22,8 @@ type Config struct {
 	// Size is what the files in Dir take at most, in bytes, all of them counted.
 	Size int64
 	// SegmentSize is the size of one segment in bytes, for a new cache only: one that
-	// is there keeps its own. 0: a 64th of Size, between 4 MiB and 256 MiB; 2 MiB for a
-	// store so small that it would have fewer than 16.
+	// is there keeps its own. 0: what is about a 64th of Size and holds a whole number of
+	// slices, 4 to 256; 2, or one, for a store so small that it would have few segments.
 	SegmentSize int64
 	FS          files.FS         // nil: files.OS
 	Now         func() time.Time // nil: time.Now

@@ -10,7 +10,7 @@ import (
 )
 
 // MinBound is the least that a journal can be bounded to, in bytes.
-const MinBound = 1 << 20
+const MinBound = 4 << 10
 
 // maxStep is how far ahead space is reserved at most, in bytes, so that a disk which
 // fills up stops the journal late, and syncs need not write the file's size.

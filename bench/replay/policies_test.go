@@ -33,7 +33,8 @@ func TestLRU(t *testing.T) {
 		}
 	}
 	p := newLRU(10)
-	if p.request(1, 11) || p.request(1, 11) {
+	p.request(1, 11)
+	if p.request(1, 11) {
 		t.Error("an object larger than the cache was held")
 	}
 	p.request(2, 4)

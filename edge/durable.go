@@ -57,8 +57,8 @@ func keep(f *node.File, on files.FS) (k kept, err error) {
 // marksBound is what the marks may take of a disk, both in bytes. At 3 GiB it is all that
 // they ever want; below that a node forgets the oldest sooner.
 func marksBound(size int64) int64 {
-	const most = 96 << 20
-	return min(max(size/32, journal.MinBound), most)
+	const least, most = 1 << 20, 96 << 20
+	return min(max(size/32, least), most)
 }
 
 // openTable opens the marks of a node, which one without disks does not keep.

@@ -1,7 +1,8 @@
 // Package journal keeps on disk what an invalidate.Table knows, so that what was
 // purged stays so when a node with stored responses on disk starts again. It is one
 // file that is only appended to, in one directory of the node, and from time to time
-// written anew.
+// written anew. What its files may take is bounded, to the byte: a table forgets before
+// there is more to write than that, and a file that is full is written anew at once.
 //
 // What binds stored responses to a journal is the generation that both bear, drawn at
 // random. So a journal that is lost, of elsewhere or too damaged to be believed never

@@ -39,10 +39,10 @@ type powerTest struct {
 }
 
 var powerTests = []powerTest{
-	{"many small", 2400, 16 << 10, 4<<20 + 64<<10, 64 << 10, 10000, 5, 1000, 10},
+	{"many small", 1500, 16 << 10, 5<<19 + 64<<10, 64 << 10, 6000, 5, 1000, 15},
 	{"up to a slice", 350, 1 << 20, 48<<20 + 64<<10, 2 << 20, 2500, 5, 300, 15},
 	// What is hot is written again all the time, so that old records outlive newer ones.
-	{"few segments", 300, 8 << 10, 600 << 10, 32 << 10, 15000, 100, 200, 4},
+	{"few segments", 300, 8 << 10, 600 << 10, 32 << 10, 8000, 60, 200, 5},
 }
 
 // A store on which the power was cut at any moment, with what was not synced lost, torn
@@ -264,7 +264,7 @@ func TestPowerCutsAfterPowerCuts(t *testing.T) {
 	})
 	rounds := 300
 	if !long {
-		rounds = 60
+		rounds = 20
 	}
 	r := rand.New(rand.NewPCG(seed, 3))
 	for i := range rounds {

@@ -4,7 +4,9 @@ import "freshet/edge/store/disk/record"
 
 // filter is a set of keys that never forgets one and now and then believes that it has
 // one which it doesn't: a Bloom filter in blocks of a cache line. At the number of keys
-// that it was made for it takes 10 bits each and is wrong about one time in a hundred.
+// that it was made for it takes 20 bits each and is wrong about once in two thousand times.
+// A tombstone stays for as long as one filter of all segments takes it for one of its
+// keys: at one time in a hundred a disk of some hundred segments would never lose any.
 type filter struct {
 	blocks []filterBlock
 }
@@ -12,7 +14,7 @@ type filter struct {
 type filterBlock [8]uint64
 
 const (
-	filterBits   = 10 // for each key
+	filterBits   = 20 // for each key
 	filterProbes = 6
 )
 

@@ -245,8 +245,8 @@ func TestFilterForgetsNothing(t *testing.T) {
 			wrong++
 		}
 	}
-	if share := float64(wrong) / n; share > 0.03 {
-		t.Errorf("wrong about %.3f of the keys that it doesn't have", share)
+	if share := float64(wrong) / n; share > 0.002 {
+		t.Errorf("wrong about %.4f of the keys that it doesn't have", share)
 	}
 }
 

@@ -238,6 +238,12 @@ func (s *Store) format() error {
 	if err == nil {
 		err = s.fs.SyncDir(s.cfg.Dir)
 	}
+	if err == nil {
+		// The directory itself may be new. Whose parent may not be read has been given one.
+		if err = s.fs.SyncDir(filepath.Dir(s.cfg.Dir)); errors.Is(err, fs.ErrPermission) {
+			err = nil
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("make a disk cache: %w", err)
 	}

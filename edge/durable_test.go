@@ -54,6 +54,7 @@ func TestDiskSizeIsExact(t *testing.T) {
 					t.Fatal(err)
 				}
 				k.disks[0].Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+				k.disks[0].SegmentSize = 1 << 20
 				store, err := disk.Open(k.disks[0])
 				if err != nil {
 					t.Fatal(err)

@@ -89,7 +89,11 @@ func (s *Store) resume(order []*segment) error {
 			stream = &hot
 		}
 		if *stream == nil && s.segmentSize-g.end >= s.segmentSize/8 {
-			if err := s.reopen(g); err != nil {
+			err := s.reopen(g)
+			if errors.Is(err, record.ErrDamaged) {
+				continue // its footer has rotted since it was loaded: it stays sealed
+			}
+			if err != nil {
 				return err
 			}
 			*stream = g

@@ -52,3 +52,33 @@ func TestASmallerSizeGoesOnWithItsOpenSegments(t *testing.T) {
 		}
 	})
 }
+
+// TestAFooterThatRotsAtTheStart: a footer that was right when the index was built and is
+// not when its segment is to be appended to is rot, which takes no store out of service.
+func TestAFooterThatRotsAtTheStart(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), Size: 8 << 20, SegmentSize: 256 << 10, Log: testLog(t)}
+	s := mustOpen(t, cfg)
+	put(t, s, "a", 1, 1000)
+	s.Close()
+	s, err := newStore(cfg)
+	if err == nil {
+		err = s.openDirectory()
+	}
+	if err == nil {
+		err = s.recover()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := s.recovered[len(s.recovered)-1]
+	if _, err := last.file.WriteAt([]byte("rot"), s.segmentSize-10); err != nil {
+		t.Fatal(err)
+	}
+	s.up.Store(true)
+	s.work.Add(1)
+	go s.maintain()
+	defer s.Close()
+	if !put(t, s, "b", 1, 1000) || check(t, s, "a") != 1 || check(t, s, "b") != 1 {
+		t.Errorf("out of service: %+v", s.Stats())
+	}
+}

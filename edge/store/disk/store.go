@@ -32,9 +32,6 @@ type Config struct {
 	SyncEvery time.Duration
 	// ScrubRate is how many bytes a second are read again to find rot. 0: none.
 	ScrubRate int64
-	// Hot reports whether the response with the low half of its key's sum is in use
-	// now, so that eviction keeps it. May be nil. It must not call the store.
-	Hot func(sumLo uint64) bool
 }
 
 // SmallBody is the longest body, in bytes, that Get reads into RAM at once.

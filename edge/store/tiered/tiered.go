@@ -26,7 +26,7 @@ const (
 // Config says what the store is made of.
 type Config struct {
 	Memory int64         // size of the store in RAM, in bytes
-	Disks  []disk.Config // none: RAM alone; Hot and Log are filled in
+	Disks  []disk.Config // none: RAM alone; Log is filled in
 	Log    *slog.Logger
 }
 
@@ -57,7 +57,7 @@ func Open(cfg Config) (*Store, error) {
 	volumes := make([]*volume, len(cfg.Disks))
 	var group errgroup.Group
 	for i, d := range cfg.Disks {
-		d.Hot, d.Log = ram.HasSum, cfg.Log
+		d.Log = cfg.Log
 		group.Go(func() error {
 			opened, err := disk.Open(d)
 			if err != nil {

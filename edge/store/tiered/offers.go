@@ -11,11 +11,12 @@ const offerQueue = 4096
 type offers struct {
 	store *Store
 	keys  chan response.Key
+	quit  chan struct{} // closed by close; keys never is: a request that outlasts the drain may still add
 	done  chan struct{}
 }
 
 func newOffers(s *Store) *offers {
-	o := &offers{store: s, keys: make(chan response.Key, offerQueue), done: make(chan struct{})}
+	o := &offers{store: s, keys: make(chan response.Key, offerQueue), quit: make(chan struct{}), done: make(chan struct{})}
 	go o.run()
 	return o
 }
@@ -29,16 +30,21 @@ func (o *offers) add(key response.Key) {
 	}
 }
 
-// close ends the offering. Nobody may add then or later.
+// close ends the offering. What is added then or later is not offered.
 func (o *offers) close() {
-	close(o.keys)
+	close(o.quit)
 	<-o.done
 }
 
 func (o *offers) run() {
 	defer close(o.done)
-	for key := range o.keys {
-		o.offer(key)
+	for {
+		select {
+		case <-o.quit:
+			return
+		case key := <-o.keys:
+			o.offer(key)
+		}
 	}
 }
 

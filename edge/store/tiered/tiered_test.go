@@ -233,7 +233,7 @@ func TestAnOfferThatFindsNoRoomIsMadeLater(t *testing.T) {
 		d.refuses.Store(true)
 		put(t, s, "k", 1, []byte("x"))
 		s.offers.close()
-		s.offers = &offers{store: s, keys: make(chan response.Key), done: make(chan struct{})} // nobody takes
+		s.offers = &offers{store: s, keys: make(chan response.Key), quit: make(chan struct{}), done: make(chan struct{})} // nobody takes
 		get(s, "k")
 		go s.offers.run()
 		synctest.Wait()
@@ -506,4 +506,16 @@ func TestOneThatDoesNotOpenOpensNone(t *testing.T) {
 		t.Fatalf("got %v, want disk.ErrForeign", err)
 	}
 	openDisks(t, 1<<20, 64<<20, good).Close()
+}
+
+// TestARequestThatOutlastsTheDrain: a hit in RAM while the offers end, or after that, is a
+// hit like any other.
+func TestARequestThatOutlastsTheDrain(t *testing.T) {
+	s := newStore(t, 8<<20, newFakeDisk())
+	put(t, s, "a", 1, []byte("body"))
+	o := newOffers(s)
+	o.close()
+	for range 2 * offerQueue {
+		o.add(response.NewKey("a"))
+	}
 }

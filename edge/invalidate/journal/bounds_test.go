@@ -23,7 +23,7 @@ func TestBoundIsKept(t *testing.T) {
 	r.cfg.Bound = bound
 	rng := rand.New(rand.NewPCG(1, 2))
 	clock, deaths := start, map[invalidate.Death]int{}
-	for era := range 6 {
+	for era := range 4 {
 		r.open()
 		if era == 0 {
 			r.restart(start)
@@ -31,7 +31,7 @@ func TestBoundIsKept(t *testing.T) {
 			t.Fatalf("clock %v, want %v", r.table.Clock(), clock)
 		}
 		var purged, touched []*response.Response
-		for step := range 300 {
+		for step := range 200 {
 			p := r.stored(rng.IntN(1 << 30))
 			scopes := []response.ScopeHash{p.Scopes[0]}
 			for range rng.IntN(400) {

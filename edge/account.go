@@ -99,8 +99,7 @@ func (a *account) finish(whole bool) {
 
 // account opens the account of a request for ranges.
 func (w *walk) account() *account {
-	c, _ := w.ctx.Value(connKey{}).(*conn)
-	return &account{credit: w.credit(), slicing: &w.edge.slicing, conn: c}
+	return &account{credit: w.credit(), slicing: &w.edge.slicing, conn: connOf(w.req.Conn)}
 }
 
 // credit is that of the content that the request is for.
@@ -109,23 +108,23 @@ func (w *walk) credit() *credit { return w.edge.slicing.credits.of(w.key) }
 // conn is the connection of a client.
 type conn struct{ raw syscall.RawConn }
 
-type connKey struct{}
-
-// withConn makes the connection of a request known to it.
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	for {
+// connOf finds the socket below a connection; nil where there is none.
+func connOf(c net.Conn) *conn {
+	for c != nil {
 		if raw, ok := c.(syscall.Conn); ok {
-			if rc, err := raw.SyscallConn(); err == nil {
-				return context.WithValue(ctx, connKey{}, &conn{rc})
+			rc, err := raw.SyscallConn()
+			if err != nil {
+				return nil
 			}
-			return ctx
+			return &conn{rc}
 		}
 		inner, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
-			return ctx
+			return nil
 		}
 		c = inner.NetConn()
 	}
+	return nil
 }
 
 // unsent is how many bytes the client's host has not acknowledged; not ok once the

@@ -153,7 +153,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.log.Info("listening", "addr", ln.Addr().String())
 		tasks = append(tasks, run.HTTP("http "+ln.Addr().String(), &http.Server{
 			Handler:           &listener.Full{Handler: e, Now: e.now},
-			ConnContext:       withConn,
+			ConnContext:       listener.ConnContext,
 			ReadHeaderTimeout: readHeaderTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    header.MaxBytes,

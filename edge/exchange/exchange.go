@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -33,16 +34,19 @@ type Request struct {
 	Proto  string    // "HTTP/1.1", "HTTP/2.0", …: for Via and logs
 
 	Remote   netip.AddrPort
+	Conn     net.Conn  // that carries the request, for its counters alone: never read, written or closed; nil when not known
+	Early    bool      // it came as TLS early data, which may be a replay (RFC 8470)
 	Received time.Time // the one clock reading of the request's start
 }
 
-// Clone is a copy without body that shares nothing with the listener's buffers.
+// Clone is a copy without body and connection, which shares nothing with the listener's
+// buffers.
 func (r *Request) Clone() *Request {
 	c := *r
 	c.Method, c.Scheme, c.Proto = strings.Clone(r.Method), strings.Clone(r.Scheme), strings.Clone(r.Proto)
 	c.Host, c.Port, c.Target = strings.Clone(r.Host), strings.Clone(r.Port), strings.Clone(r.Target)
 	c.Header = r.Header.Clone()
-	c.Body, c.Length = nil, 0
+	c.Body, c.Length, c.Conn = nil, 0, nil
 	return &c
 }
 

@@ -3,7 +3,9 @@
 package listener
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -18,6 +20,14 @@ import (
 type Full struct {
 	Handler exchange.Handler
 	Now     func() time.Time
+}
+
+type connKey struct{}
+
+// ConnContext is for the http.Server that Full serves: it makes the connection of a
+// request known to it.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
 }
 
 // ServeHTTP builds the exchange. A request that cannot be one is refused here: a
@@ -84,6 +94,7 @@ func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why 
 		req.Body, req.Length = r.Body, r.ContentLength
 	}
 	req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
+	req.Conn, _ = r.Context().Value(connKey{}).(net.Conn)
 	return req, 0, ""
 }
 

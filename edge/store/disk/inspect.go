@@ -189,7 +189,7 @@ func (in *Inspection) sumUp(ctx context.Context) error {
 		sum.Segments++
 		sum.FileBytes += size
 		h, err := in.header(g)
-		if errors.Is(err, record.ErrDamaged) || errors.Is(err, record.ErrNewer) {
+		if isNoHeader(err) {
 			continue
 		}
 		if err != nil {

@@ -78,20 +78,24 @@ func (v *verifier) step(at int64) error {
 }
 
 func (v *verifier) segment() error {
-	size, err := v.g.file.Size()
-	if err != nil {
-		return err
+	_, err := v.header(v.g)
+	size, sizeErr := v.g.file.Size() // after the header: that is written to a file of full length
+	if sizeErr != nil {
+		return sizeErr
 	}
 	v.span.size = size
-	_, err = v.header(v.g)
-	switch {
-	case errors.Is(err, record.ErrDamaged), errors.Is(err, record.ErrNewer):
+	if isNoHeader(err) {
 		// A file of zeros is a segment that is being made, or was.
 		if zero, err := v.zeros(0, size); zero || err != nil {
 			return err
 		}
+		v.span.have = nil
+		_, err = v.header(v.g) // has it been written since it was read?
+	}
+	if isNoHeader(err) {
 		return v.damage(Damage{Part: "header", Length: record.SegmentHeaderSize})
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	if size != v.store.segmentSize {
@@ -107,6 +111,11 @@ func (v *verifier) segment() error {
 		return err
 	}
 	return v.sealed(entries)
+}
+
+// isNoHeader reports whether err says that a file does not begin as a segment.
+func isNoHeader(err error) bool {
+	return errors.Is(err, record.ErrDamaged) || errors.Is(err, record.ErrNewer)
 }
 
 // sealed verifies a segment whose footer says where the records are.

@@ -26,7 +26,7 @@ var rooms = []room{
 	{"edge/exchange", []string{"internal/header"}},
 	{"edge/response", []string{"internal/header", "internal/httpcache", "internal/hop", "internal/command"}},
 	{"edge/listener", []string{"edge/exchange", "edge/listener/...", "internal/header", "internal/run"}},
-	{"edge/listener/limits", nil},
+	{"edge/listener/limits", []string{"internal/header"}},
 	{"edge/listener/...", []string{"edge/exchange", "edge/listener/limits", "internal/header", "internal/run"}},
 	{"edge/policy", []string{"edge/exchange", "edge/response", "internal/command", "internal/header", "internal/httpcache", "internal/site"}},
 	{"edge/store", []string{"edge/response"}},

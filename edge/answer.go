@@ -137,6 +137,10 @@ func (w *walk) fail(err error) {
 	switch {
 	case w.ctx.Err() != nil:
 		w.problem(http.StatusServiceUnavailable, "connection_terminated", "the client went away")
+	case errors.Is(err, exchange.ErrBodyTooLarge):
+		w.problem(http.StatusRequestEntityTooLarge, "http_request_error", "the request's body is larger than this node allows")
+	case errors.Is(err, exchange.ErrBodyStalled):
+		w.problem(http.StatusRequestTimeout, "http_request_error", "the request's body stalled")
 	case errors.Is(err, upstream.ErrBadAnswer):
 		w.edge.log.Warn("parent answers badly", "site", w.siteName(), "err", err)
 		w.problem(http.StatusBadGateway, "http_protocol_error", "the origin's answer cannot be used")

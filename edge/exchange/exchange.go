@@ -20,6 +20,13 @@ import (
 // broken the transfer off, so that the client cannot take it for a whole one.
 var ErrAborted = errors.New("transfer aborted")
 
+// Errors of reading a Request's Body, wrapped: the client sends more than the listener
+// allows (413), or has not sent on in time (408).
+var (
+	ErrBodyTooLarge = errors.New("request body is larger than allowed")
+	ErrBodyStalled  = errors.New("request body stalled")
+)
+
 // Request is what a client asks. Its strings and header block belong to the
 // listener and are valid until Serve returns; Clone what lives longer.
 type Request struct {

@@ -32,6 +32,8 @@ var (
 type Block struct {
 	wire   []byte // "Name: value\r\n" for each field; bytes once written never change
 	fields []field
+	names  nameBits // of the fields, and perhaps of some that are gone
+	gaps   bool     // fields are gone whose bytes still stand in wire
 }
 
 // field says where in wire a field stands.
@@ -62,6 +64,7 @@ func (b *Block) Add(name, value string) error {
 		name: uint16(start), nameLen: uint16(len(name)),
 		value: uint16(start + len(name) + 2), valueLen: uint16(len(value)),
 	})
+	b.names |= bitOf(name)
 	return nil
 }
 
@@ -93,9 +96,26 @@ func (b *Block) Set(name, value string) error {
 func (b *Block) Filter(keep func(name, value string) bool) {
 	var next Block
 	next.grow(len(b.wire), len(b.fields))
+	b.copyTo(&next, keep)
+	*b = next
+}
+
+// Copy makes to, whatever it held, a copy of b without the fields for which keep says
+// no, if it is not nil. It uses the memory of to, whose strings are no longer valid.
+func (b *Block) Copy(to *Block, keep func(name, value string) bool) {
+	to.Reset()
+	b.copyTo(to, keep)
+}
+
+func (b *Block) copyTo(next *Block, keep func(name, value string) bool) {
+	if keep == nil && !b.gaps {
+		next.wire = append(next.wire, b.wire...)
+		next.fields, next.names = append(next.fields, b.fields...), b.names
+		return
+	}
 	for i, f := range b.fields {
 		name, value := b.At(i)
-		if !keep(name, value) {
+		if keep != nil && !keep(name, value) {
 			continue
 		}
 		start := len(next.wire)
@@ -104,8 +124,8 @@ func (b *Block) Filter(keep func(name, value string) bool) {
 			name: uint16(start), nameLen: f.nameLen,
 			value: uint16(start + int(f.value-f.name)), valueLen: f.valueLen,
 		})
+		next.names |= bitOf(name)
 	}
-	*b = next
 }
 
 // Del removes every field of that name.
@@ -117,14 +137,13 @@ func (b *Block) Del(name string) {
 
 // Reset empties the block and keeps its memory. Strings that it gave out are no
 // longer valid.
-func (b *Block) Reset() { b.wire, b.fields = b.wire[:0], b.fields[:0] }
+func (b *Block) Reset() { b.wire, b.fields, b.names, b.gaps = b.wire[:0], b.fields[:0], 0, false }
 
 // Clone is a copy that shares nothing with b and can be changed.
 func (b *Block) Clone() *Block {
-	return &Block{
-		wire:   append(make([]byte, 0, len(b.wire)+64), b.wire...),
-		fields: append(make([]field, 0, len(b.fields)+2), b.fields...),
-	}
+	next := &Block{wire: make([]byte, 0, len(b.wire)+64), fields: make([]field, 0, len(b.fields)+2)}
+	b.copyTo(next, nil)
+	return next
 }
 
 // Len is the number of fields.
@@ -150,8 +169,8 @@ func (b *Block) All() iter.Seq2[string, string] {
 // Values walks the values of the fields of that name, in order.
 func (b *Block) Values(name string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i := range b.fields {
-			if n, v := b.At(i); EqualName(n, name) && !yield(v) {
+		for i := b.find(name, 0); i >= 0; i = b.find(name, i+1) {
+			if _, v := b.At(i); !yield(v) {
 				return
 			}
 		}
@@ -160,22 +179,27 @@ func (b *Block) Values(name string) iter.Seq[string] {
 
 // Get is the value of the first field of that name, "" if there is none.
 func (b *Block) Get(name string) string {
-	for i := range b.fields {
-		if n, v := b.At(i); EqualName(n, name) {
-			return v
-		}
+	if i := b.find(name, 0); i >= 0 {
+		f := b.fields[i]
+		return b.slice(f.value, f.valueLen)
 	}
 	return ""
 }
 
 // Has reports whether a field of that name is there.
-func (b *Block) Has(name string) bool {
-	for i := range b.fields {
-		if n, _ := b.At(i); EqualName(n, name) {
-			return true
+func (b *Block) Has(name string) bool { return b.find(name, 0) >= 0 }
+
+// find is the first field of that name from the one given on, -1 if there is none.
+func (b *Block) find(name string, from int) int {
+	if b.names&bitOf(name) == 0 {
+		return -1
+	}
+	for i := from; i < len(b.fields); i++ {
+		if f := b.fields[i]; int(f.nameLen) == len(name) && EqualName(b.slice(f.name, f.nameLen), name) {
+			return i
 		}
 	}
-	return false
+	return -1
 }
 
 // Joined is the value of a list-based field that may stand on several lines: the
@@ -201,10 +225,15 @@ func (b *Block) Joined(name string) string {
 
 // Wire is the block as HTTP/1.1 sends it, without the final empty line. The
 // caller must not change it.
-func (b *Block) Wire() []byte { return b.wire }
+func (b *Block) Wire() []byte {
+	if b.gaps {
+		return b.Clone().wire
+	}
+	return b.wire
+}
 
 // Size is the memory that the block holds, in bytes.
-func (b *Block) Size() int { return cap(b.wire) + 8*cap(b.fields) + 48 }
+func (b *Block) Size() int { return cap(b.wire) + 8*cap(b.fields) + int(unsafe.Sizeof(*b)) }
 
 // slice is a view of the wire bytes as a string: they never change once written.
 func (b *Block) slice(start, length uint16) string {

@@ -24,6 +24,49 @@ func HasPrefixName(name, prefix string) bool {
 	return len(name) >= len(prefix) && EqualName(name[:len(prefix)], prefix)
 }
 
+// nameBits is a set of field names in which each has one bit, which it may share with
+// others: a name whose bit is not set is not in it.
+type nameBits uint64
+
+// bitOf is the bit of a name, the same in any case.
+func bitOf(name string) nameBits {
+	if name == "" {
+		return 0
+	}
+	n := uint32(len(name))
+	h := n ^ uint32(name[0]|0x20)<<8 ^ uint32(name[n/2]|0x20)<<16 ^ uint32(name[n-1]|0x20)<<24
+	return 1 << (h * 0x9e3779b1 >> 26)
+}
+
+// Names is a set of field names to be asked after together. The zero value is empty.
+type Names struct {
+	list []string
+	bits nameBits
+}
+
+// NamesOf makes a set.
+func NamesOf(names ...string) *Names {
+	set := &Names{list: names}
+	for _, name := range names {
+		set.bits |= bitOf(name)
+	}
+	return set
+}
+
+// HasAny reports whether a field of one of the names is there. Mostly it is one
+// comparison that tells that there is none.
+func (b *Block) HasAny(set *Names) bool {
+	if b.names&set.bits == 0 {
+		return false
+	}
+	for _, name := range set.list {
+		if b.Has(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // hopByHop are the fields that belong to one connection (RFC 9110 §7.6.1) besides
 // those that Connection names. Proxy-Authenticate and its kin are between a client
 // and the proxy next to it (RFC 9110 §11.7).
@@ -33,20 +76,34 @@ var hopByHop = []string{
 }
 
 // RemoveHopByHop drops every field that is meant for the next hop alone: those of
-// RFC 9110 §7.6.1 and those that Connection names.
+// RFC 9110 §7.6.1 and those that Connection names. It allocates nothing where
+// Connection names none of the block's fields or few.
 func (b *Block) RemoveHopByHop() {
-	var named []string
+	var few [8]string
+	named := few[:0]
 	for v := range b.Values("Connection") {
 		for token := range strings.SplitSeq(v, ",") {
-			if token = strings.TrimSpace(token); token != "" {
+			token = strings.TrimSpace(token)
+			if b.Has(token) && !containsName(hopByHop, token) && !containsName(named, token) {
 				named = append(named, token)
 			}
 		}
 	}
-	b.Filter(func(name, _ string) bool {
-		return !containsName(hopByHop, name) && !containsName(named, name)
-	})
+	b.names = 0
+	kept := b.fields[:0]
+	for _, f := range b.fields {
+		name := b.slice(f.name, f.nameLen)
+		if hopNames.bits&bitOf(name) != 0 && containsName(hopByHop, name) || containsName(named, name) {
+			b.gaps = true
+			continue
+		}
+		kept = append(kept, f)
+		b.names |= bitOf(name)
+	}
+	b.fields = kept
 }
+
+var hopNames = NamesOf(hopByHop...)
 
 func containsName(names []string, name string) bool {
 	for _, n := range names {

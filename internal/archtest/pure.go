@@ -9,7 +9,6 @@ import (
 // pure are the packages that decide: no sockets, files, logs, clocks or goroutines.
 // What they need they are given, so that a table can test them.
 var pure = []string{
-	"edge/exchange",
 	"edge/policy",
 	"edge/response",
 	"internal/header",

@@ -106,3 +106,20 @@ type Responder interface {
 type Handler interface {
 	Serve(ctx context.Context, req *Request, to Responder)
 }
+
+// ErrNotAtOnce is what Respond of ServeQuick returns when it would have to wait. Nothing
+// was sent; ServeQuick returns false then.
+var ErrNotAtOnce = errors.New("the answer cannot be taken at once")
+
+// Quick is a Handler that often has its answer in RAM. A listener asks it on the goroutine
+// that reads the connection, and calls Serve on one of its own only when that was in vain.
+type Quick interface {
+	Handler
+	// ServeQuick answers at once, or returns false and has then done nothing that could
+	// be seen: Serve will be called with the same request. It must not block (no disk, no
+	// network, no lock that is held for long, no timer), must not read Body, and must keep
+	// nothing of req or to. Its one answer has its body, if any, in Bytes and no Trailer;
+	// Respond takes all of it or returns ErrNotAtOnce. After any other error of Respond
+	// the request is done with.
+	ServeQuick(req *Request, to Responder) (served bool)
+}

@@ -143,7 +143,7 @@ func (w *walk) answer(c content) error {
 	if a.Extra, err = w.extra(&c, extra); err != nil {
 		return err
 	}
-	if a.Header, err = w.rules.ClientHeader(a.Header); err != nil {
+	if a.Header, err = w.rules.ClientHeader(a.Header, new(header.Draft)); err != nil {
 		return err
 	}
 	whole := w.respond(&a)

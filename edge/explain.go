@@ -79,7 +79,7 @@ func (w *walk) explainWay(x *Explanation) {
 			x.Status = http.StatusGatewayTimeout
 		}
 	}
-	x.CacheStatus, x.Key, x.OriginTarget = string(w.status.append(nil)), w.key.Text, w.rules.OriginTarget
+	x.CacheStatus, x.Key, x.OriginTarget = string(w.status.append(nil)), w.key.Text, w.rules.OriginTarget()
 	for _, s := range w.namedScopes() {
 		x.Scopes = append(x.Scopes, strings.TrimSpace(string(s.Kind)+" "+s.Site+s.Value))
 	}

@@ -101,7 +101,7 @@ func (e *Edge) forOrigin(p upstream.Parent, up *upstream.Request, rules *policy.
 	if p.Kind == upstream.Mid {
 		return nil
 	}
-	up.Target = rules.OriginTarget
+	up.Target = rules.OriginTarget()
 	return rules.EditForOrigin(up.Header, pass)
 }
 

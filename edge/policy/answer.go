@@ -12,10 +12,10 @@ import (
 
 // answer is what is done to the answer to a client.
 type answer struct {
-	edits   bool       // some matched rule edits it
-	targets bool       // targeted fields are left out
-	cors    *site.CORS // nil for none
-	origin  string     // who may read it; "" for nobody
+	edits   bool   // some matched rule edits it
+	targets bool   // targeted fields are left out
+	cors    *rule  // nil for none
+	origin  string // who may read it; "" for nobody
 }
 
 // decideAnswer settles what is done to the answer to a client, or answers a
@@ -26,7 +26,7 @@ func (d *Decision) decideAnswer(cors *rule, req *exchange.Request) {
 		return
 	}
 	c := cors.doc.CORS
-	d.answer.cors = c
+	d.answer.cors = cors
 	if origin := req.Header.Get("Origin"); c.Everybody() {
 		d.answer.origin = "*" // also where nobody asks: the client's cache has one copy for all
 	} else if c.Allows(origin) {
@@ -38,8 +38,9 @@ func (d *Decision) decideAnswer(cors *rule, req *exchange.Request) {
 }
 
 func (d *Decision) preflight(c *site.CORS) *header.Block {
-	h := new(header.Block)
-	d.addCORS(h)
+	var draft header.Draft
+	d.addCORS(&draft)
+	h := draft.Block()
 	if d.answer.origin == "" {
 		return h
 	}
@@ -54,8 +55,8 @@ func (d *Decision) preflight(c *site.CORS) *header.Block {
 }
 
 // addCORS adds who may read the answer; a document bounds what that needs.
-func (d *Decision) addCORS(h *header.Block) {
-	c := d.answer.cors
+func (d *Decision) addCORS(h *header.Draft) {
+	c := d.answer.cors.doc.CORS
 	if !c.Everybody() {
 		_ = h.Add("Vary", "Origin")
 	}
@@ -66,44 +67,32 @@ func (d *Decision) addCORS(h *header.Block) {
 	if c.Credentials {
 		_ = h.Add("Access-Control-Allow-Credentials", "true")
 	}
-	if len(c.Expose) > 0 {
-		_ = h.Add("Access-Control-Expose-Headers", strings.Join(c.Expose, ", "))
+	if d.answer.cors.expose != "" {
+		_ = h.Add("Access-Control-Expose-Headers", d.answer.cors.expose)
 	}
 }
 
 // ClientHeader is h as the client gets it: h itself where nothing is changed, else a
-// copy. For a tier of ours it is always h: the tier that answers the client edits.
-func (d *Decision) ClientHeader(h *header.Block) (*header.Block, error) {
-	if !d.answer.edits && d.answer.cors == nil && !d.hasTargets(h) {
+// copy, which is in draft. For a tier of ours it is always h: the tier that answers the
+// client edits.
+func (d *Decision) ClientHeader(h *header.Block, draft *header.Draft) (*header.Block, error) {
+	if !d.answer.edits && d.answer.cors == nil && !(d.answer.targets && h.HasAny(d.site.targets)) {
 		return h, nil
 	}
-	h = h.Clone()
-	h.Filter(func(name, _ string) bool {
+	draft.Begin(h, func(name, _ string) bool {
 		return !(d.answer.targets && contains(d.site.doc.Cache.Targets, name)) &&
 			!(d.answer.cors != nil && header.HasPrefixName(name, "Access-Control-"))
 	})
 	if d.answer.cors != nil {
-		d.addCORS(h)
+		d.addCORS(draft)
 	}
 	for i := range d.site.rules {
 		if d.matched[i/64]&(1<<(i%64)) == 0 {
 			continue
 		}
-		if err := edit(h, &d.site.rules[i].doc.ResponseHeaders); err != nil {
+		if err := d.site.rules[i].response.apply(draft); err != nil {
 			return nil, err
 		}
 	}
-	return h, nil
-}
-
-func (d *Decision) hasTargets(h *header.Block) bool {
-	if !d.answer.targets {
-		return false
-	}
-	for _, name := range d.site.doc.Cache.Targets {
-		if h.Has(name) {
-			return true
-		}
-	}
-	return false
+	return draft.Block(), nil
 }

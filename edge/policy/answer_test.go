@@ -2,13 +2,15 @@ package policy
 
 import (
 	"testing"
+
+	"freshet/internal/header"
 )
 
 func clientHeader(t *testing.T, s *Site, tier bool, stored []string, request ...string) string {
 	t.Helper()
 	h := block(t, stored...)
 	d := s.Decide(get(t, "/p", request...), tier)
-	got, err := d.ClientHeader(h)
+	got, err := d.ClientHeader(h, new(header.Draft))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +63,39 @@ func TestClientHeader(t *testing.T) {
 func TestClientHeaderWithoutEditsIsTheStoredOne(t *testing.T) {
 	s := compile(t, "")
 	h := block(t, "Content-Type: a/b")
-	d := s.Decide(get(t, "/"), false)
+	d, draft := s.Decide(get(t, "/"), false), new(header.Draft)
 	if n := testing.AllocsPerRun(100, func() {
-		if got, err := d.ClientHeader(h); got != h || err != nil {
+		if got, err := d.ClientHeader(h, draft); got != h || err != nil {
 			t.Fatal("a copy")
 		}
 	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestADecisionThatIsMadeAgainAllocatesNothing(t *testing.T) {
+	s := compile(t, `cache: {key: {query: {mode: allow, names: [a, b], sort: true}, headers: [X-V], cookies: [c], device: true, scheme: true}}
+rules:
+  - {match: {path: {glob: "/p/**.js"}, header: {X-V: "1*"}}, response_headers: {set: {X-A: "1", X-Own: "2"}, remove: [X-Gone]}, rewrite: {to: "/$1"}}
+  - {match: {path: {prefix: /p/}, method: [GET]}, cors: {origins: ['https://*.example'], expose: [X-A, X-B]}}`)
+	h := block(t, "Content-Type: a/b", "CDN-Cache-Control: max-age=9", "X-Own: 1", "X-Gone: 1")
+	req := get(t, "/p/x.js?b=2&a=1&d=4", "Origin: https://o.example", "X-V: 12", "Cookie: b=1; c=2", "User-Agent: x Mobile")
+	req.Port = "8080"
+	var d Decision
+	var draft header.Draft
+	var key []byte
+	run := func() {
+		s.DecideInto(&d, req, false)
+		key = d.AppendKey(key[:0], req)
+		if got, err := d.ClientHeader(h, &draft); err != nil || got.Get("X-Own") != "2" || !got.Has("Access-Control-Allow-Origin") {
+			t.Fatalf("%q, %v", got.Wire(), err)
+		}
+	}
+	run()
+	if d.Target != "/p/x.js?a=1&b=2" || d.OriginTarget() != "/x?a=1&b=2" {
+		t.Errorf("target %q, origin's %q", d.Target, d.OriginTarget())
+	}
+	if n := testing.AllocsPerRun(100, run); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"freshet/internal/header"
 	"freshet/internal/site"
 )
 
@@ -66,7 +67,7 @@ func FuzzCompile(f *testing.F) {
 		if err := d.EditForOrigin(h, false); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.ClientHeader(h); err != nil {
+		if _, err := d.ClientHeader(h, new(header.Draft)); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"time"
+	"unsafe"
 
 	"freshet/edge/exchange"
 	"freshet/internal/site"
@@ -41,14 +42,16 @@ func (d *Decision) decide(req *exchange.Request, fromTier bool) {
 			break
 		}
 	}
-	d.Authority = s.authority(req, d.key.Host)
+	d.Authority = d.authority(req, d.key.Host)
 	d.Target = req.Target
 	if query != "" && !d.key.Query.Whole() {
-		d.Target = string(d.key.Query.AppendTarget(nil, req.Target))
+		d.Target = d.made(len(d.text), d.key.Query.AppendTarget(d.text, req.Target))
 	}
-	d.OriginTarget = d.Target
-	if c.rewrite != nil {
-		d.rewrite(c.rewrite, path)
+	if d.path, d.rewrite = path, c.rewrite; d.rewrite != nil && d.rewrite.rewrite.to.Longest(len(path))+len(query) > maxTarget {
+		if len(d.OriginTarget()) > maxTarget {
+			d.Refuse = "the path is too long for its rewrite"
+			return
+		}
 	}
 	d.keep.origin = c.cors == nil
 	if fromTier {
@@ -102,7 +105,8 @@ func set[T any](to, from *T) {
 // exact hosts of a site share their content, so the first stands for them; a host
 // that a wildcard matched stands for itself, with its port. share, if not nil, makes
 // all hosts one (false) or all different (true).
-func (s *Site) authority(req *exchange.Request, apart *bool) string {
+func (d *Decision) authority(req *exchange.Request, apart *bool) string {
+	s := d.site
 	switch {
 	case apart != nil && !*apart && s.first != "":
 		return s.first
@@ -111,27 +115,36 @@ func (s *Site) authority(req *exchange.Request, apart *bool) string {
 			return req.Host
 		}
 		return s.first
+	case req.Port == "":
+		return req.Host
 	}
-	return req.Authority()
+	return d.made(len(d.text), append(append(append(d.text, req.Host...), ':'), req.Port...))
 }
 
-// rewrite makes the path for the origin.
-func (d *Decision) rewrite(r *rule, path string) {
+// made is the string that was appended to the decision's text.
+func (d *Decision) made(from int, text []byte) string {
+	d.text = text
+	return unsafe.String(&text[from], len(text)-from) // nobody changes it before the next decision
+}
+
+// OriginTarget is the path and query under which the origin is asked: Target, or what a
+// rule rewrites it to. Only who asks the origin needs it, so it is made when it is wanted.
+func (d *Decision) OriginTarget() string {
+	if d.rewrite == nil {
+		return d.Target
+	}
+	r := d.rewrite
 	by := r.path
 	if r.rewrite.path != nil {
 		by = r.rewrite.path
 	}
-	captures := by.Captures(path)
+	captures := by.Captures(d.path)
 	if captures == nil {
-		return // the rewrite has a condition of its own, which does not hold
+		return d.Target // the rewrite has a condition of its own, which does not hold
 	}
 	_, query := splitTarget(d.Target)
-	to := r.rewrite.to.Append(nil, &site.Values{Captures: captures, Path: path})
-	if len(to)+len(query) > maxTarget {
-		d.Refuse = "the path is too long for its rewrite"
-		return
-	}
-	d.OriginTarget = string(append(to, query...))
+	to := r.rewrite.to.Append(nil, &site.Values{Captures: captures, Path: d.path})
+	return string(append(to, query...))
 }
 
 // redirect makes the answer of a rule that redirects.

@@ -1,13 +1,11 @@
 package policy
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
 	"freshet/edge/exchange"
 	"freshet/internal/header"
-	"freshet/internal/site"
 )
 
 // Fields that this cache sets for the origin.
@@ -139,7 +137,7 @@ func (d *Decision) EditForOrigin(h *header.Block, pass bool) error {
 		if d.matched[i/64]&(1<<(i%64)) == 0 {
 			continue
 		}
-		if err := edit(h, &d.site.rules[i].doc.RequestHeaders); err != nil {
+		if err := d.site.rules[i].request.apply(h); err != nil {
 			return err
 		}
 	}
@@ -204,18 +202,6 @@ func (d *Decision) keepCookies(h *header.Block) error {
 		return nil
 	}
 	return h.Add("Cookie", strings.Join(kept, "; "))
-}
-
-func edit(h *header.Block, e *site.HeaderEdit) error {
-	for _, name := range e.Remove {
-		h.Del(name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(e.Set)) {
-		if err := h.Set(name, e.Set[name]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func contains(names []string, name string) bool {

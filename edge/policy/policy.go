@@ -43,8 +43,9 @@ type Site struct {
 	keep   keep
 	// guarded: paths that could be read in two ways are refused.
 	guarded bool
-	matched []string // fields that rules match on: tiers of ours get them
-	schemes bool     // rules match on the scheme, likewise
+	targets *header.Names // targeted fields, which the answer to a client does not have
+	matched []string      // fields that rules match on: tiers of ours get them
+	schemes bool          // rules match on the scheme, likewise
 	wide    []response.ScopeHash
 }
 
@@ -75,6 +76,7 @@ func Compile(doc *site.Document) (*Site, error) {
 		}
 		s.hosts[host] = true
 	}
+	s.targets = header.NamesOf(doc.Cache.Targets...)
 	var err error
 	if s.keys, err = site.CompileKeys(doc); err != nil {
 		return nil, fmt.Errorf("site %s: %w", doc.Site, err)
@@ -140,7 +142,7 @@ func basePolicy(doc *site.Document) httpcache.Policy {
 }
 
 // Decision is what a site says of one request. Its strings belong to the request, as
-// the request's do to the listener: Clone what lives longer.
+// the request's do to the listener, or to the Decision: Clone what lives longer.
 type Decision struct {
 	site *Site
 
@@ -162,11 +164,11 @@ type Decision struct {
 	// Target is the path and query under which a tier of ours is asked, the response
 	// stored and purged: the client's, with the query that counts.
 	Target string
-	// OriginTarget is the path and query under which the origin is asked: Target, or
-	// what a rule rewrites it to.
-	OriginTarget string
 
 	key     *site.Key
+	rewrite *rule  // that rewrites the path for the origin; nil for none
+	path    string // of the client's target
+	text    []byte // of strings that had to be made
 	keep    keep
 	scheme  string
 	matched [(site.MaxRules + 63) / 64]uint64 // the rules that matched
@@ -185,12 +187,19 @@ type Redirect struct {
 // (what Connection names is gone): else a client could have a field counted in the
 // key and kept from the origin. fromTier: it comes from a node of this
 // cluster, which answers the client itself, so that there is no redirect, no
-// preflight and no edit of the answer here. It allocates nothing for a site without
-// rules whose queries count as they are.
+// preflight and no edit of the answer here.
 func (s *Site) Decide(req *exchange.Request, fromTier bool) Decision {
-	d := Decision{site: s, Policy: s.policy, keep: s.keep, key: &s.doc.Cache.Key, scheme: req.Scheme}
-	d.decide(req, fromTier)
+	var d Decision
+	s.DecideInto(&d, req, fromTier)
 	return d
+}
+
+// DecideInto is Decide that makes d the decision and uses the memory of what it was. It
+// allocates nothing then, but for redirects, preflights, what regular expressions need and
+// rewrites of very long paths.
+func (s *Site) DecideInto(d *Decision, req *exchange.Request, fromTier bool) {
+	*d = Decision{site: s, Policy: s.policy, keep: s.keep, key: &s.doc.Cache.Key, scheme: req.Scheme, text: d.text[:0]}
+	d.decide(req, fromTier)
 }
 
 // Scopes are the scopes that cover whatever is stored for the request.
@@ -225,7 +234,7 @@ func (d *Decision) Rules() []string {
 // Clone is a copy that shares nothing with the request.
 func (d *Decision) Clone() Decision {
 	c := *d
-	c.Authority, c.Target, c.OriginTarget = strings.Clone(d.Authority), strings.Clone(d.Target), strings.Clone(d.OriginTarget)
-	c.scheme, c.answer.origin = strings.Clone(d.scheme), strings.Clone(d.answer.origin)
+	c.Authority, c.Target, c.path = strings.Clone(d.Authority), strings.Clone(d.Target), strings.Clone(d.path)
+	c.scheme, c.answer.origin, c.text = strings.Clone(d.scheme), strings.Clone(d.answer.origin), nil
 	return c
 }

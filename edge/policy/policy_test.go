@@ -62,7 +62,7 @@ func TestDecideWithoutRules(t *testing.T) {
 	req := get(t, "/a%2Fb/../c?x=1&&y")
 	d := s.Decide(req, false)
 	if d.Refuse != "" || d.Redirect.Status != 0 || d.Preflight != nil || d.Bypass || d.Rules() != nil ||
-		d.Authority != "s.example" || d.Target != req.Target || d.OriginTarget != req.Target {
+		d.Authority != "s.example" || d.Target != req.Target || d.OriginTarget() != req.Target {
 		t.Errorf("got %+v", d)
 	}
 	if got, want := key(s, req), "s\ns.example/a%2Fb/../c?x=1&&y"; got != want {
@@ -318,18 +318,18 @@ func TestRewrite(t *testing.T) {
 			t.Parallel()
 			s := compile(t, "rules: "+tt.rules)
 			d := s.Decide(get(t, tt.target), false)
-			if d.OriginTarget != tt.want || d.Target != tt.target || d.Refuse != "" {
-				t.Errorf("origin target %q, target %q, refused %q; want %q", d.OriginTarget, d.Target, d.Refuse, tt.want)
+			if d.OriginTarget() != tt.want || d.Target != tt.target || d.Refuse != "" {
+				t.Errorf("origin target %q, target %q, refused %q; want %q", d.OriginTarget(), d.Target, d.Refuse, tt.want)
 			}
 		})
 	}
 	s := compile(t, "cache: {key: {query: {mode: allow, names: [b]}}}\nrules: [{rewrite: {prefix: /a, to: /b}}]")
-	if d := s.Decide(get(t, "/a?c=1&b=2"), false); d.OriginTarget != "/b?b=2" || d.Target != "/a?b=2" {
-		t.Errorf("got %q and %q", d.OriginTarget, d.Target)
+	if d := s.Decide(get(t, "/a?c=1&b=2"), false); d.OriginTarget() != "/b?b=2" || d.Target != "/a?b=2" {
+		t.Errorf("got %q and %q", d.OriginTarget(), d.Target)
 	}
 	long := compile(t, "rules: [{rewrite: {regex: (.*), to: '/$1$1$1$1$1$1$1$1'}}]")
 	if d := long.Decide(get(t, "/"+strings.Repeat("a", maxTarget/8)), false); d.Refuse == "" {
-		t.Errorf("a target of %d bytes passes", len(d.OriginTarget))
+		t.Errorf("a target of %d bytes passes", len(d.OriginTarget()))
 	}
 }
 
@@ -405,7 +405,7 @@ func TestClone(t *testing.T) {
 	req := get(t, "/a/1?x", "Origin: https://o.example")
 	d := s.Decide(req, false)
 	c := d.Clone()
-	if c.Authority != d.Authority || c.Target != d.Target || c.OriginTarget != "/b/1?x" || !slices.Equal(c.Rules(), d.Rules()) ||
+	if c.Authority != d.Authority || c.Target != d.Target || c.OriginTarget() != "/b/1?x" || !slices.Equal(c.Rules(), d.Rules()) ||
 		string(c.AppendKey(nil, req)) != string(d.AppendKey(nil, req)) {
 		t.Errorf("got %+v, want %+v", c, d)
 	}
@@ -447,7 +447,7 @@ func TestExample(t *testing.T) {
 		if got, want := string(d.AppendKey(nil, req)), "shop\nwww.shop.example"+tt.key; got != want {
 			t.Errorf("%s: key %q, want %q", tt.target, got, want)
 		}
-		if d.OriginTarget != tt.origin || d.Redirect.Location != tt.location || d.Bypass != (tt.bypass != "") {
+		if d.OriginTarget() != tt.origin || d.Redirect.Location != tt.location || d.Bypass != (tt.bypass != "") {
 			t.Errorf("%s: %+v", tt.target, d)
 		}
 	}

@@ -72,7 +72,7 @@ func TestRequestsOfOneKeyAreAlikeToTheOrigin(t *testing.T) {
 			name, value := h.At(i)
 			fields = append(fields, name+"="+value)
 		}
-		ask := d.Authority + " " + d.OriginTarget + " " + canonical(fields)
+		ask := d.Authority + " " + d.OriginTarget() + " " + canonical(fields)
 		if before, ok := asked[key]; ok && before != ask {
 			t.Fatalf("with the key %q the origin is asked\n%s\nand\n%s", key, before, ask)
 		}
@@ -141,13 +141,13 @@ func FuzzDecide(f *testing.F) {
 		if d.Refuse != "" {
 			return
 		}
-		for _, made := range []string{d.Target, d.OriginTarget, d.Redirect.Location} {
+		for _, made := range []string{d.Target, d.OriginTarget(), d.Redirect.Location} {
 			if strings.ContainsAny(made, "\r\n \x00") || len(made) > len(target)+maxTarget {
 				t.Fatalf("%q makes %q", target, made)
 			}
 		}
-		if strings.HasPrefix(d.Redirect.Location, "//") || !strings.HasPrefix(d.OriginTarget, "/") {
-			t.Fatalf("%q leads to %q and %q", target, d.Redirect.Location, d.OriginTarget)
+		if strings.HasPrefix(d.Redirect.Location, "//") || !strings.HasPrefix(d.OriginTarget(), "/") {
+			t.Fatalf("%q leads to %q and %q", target, d.Redirect.Location, d.OriginTarget())
 		}
 		key := d.AppendKey(nil, req)
 		if lines := strings.Split(string(key), "\n"); len(lines) < 2 || lines[1] != d.Authority+d.Target {
@@ -156,8 +156,8 @@ func FuzzDecide(f *testing.F) {
 		up := *req
 		up.Target, up.Header = d.Target, d.FillHeader(req)
 		above := site.Decide(&up, true)
-		if got := above.AppendKey(nil, &up); string(got) != string(key) || above.OriginTarget != d.OriginTarget {
-			t.Fatalf("key %q at the edge and %q at the mid, for %q and %q", key, got, d.OriginTarget, above.OriginTarget)
+		if got := above.AppendKey(nil, &up); string(got) != string(key) || above.OriginTarget() != d.OriginTarget() {
+			t.Fatalf("key %q at the edge and %q at the mid, for %q and %q", key, got, d.OriginTarget(), above.OriginTarget())
 		}
 		if err := above.EditForOrigin(up.Header, false); err != nil {
 			t.Fatal(err)

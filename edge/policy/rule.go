@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"freshet/edge/exchange"
 	"freshet/internal/header"
@@ -12,17 +13,51 @@ import (
 
 // rule is a compiled site.Rule.
 type rule struct {
-	name    string
-	doc     *site.Rule
-	path    *site.Path
-	headers []headerMatch
-	rewrite *rewrite
-	to      *site.Template // of a redirect
+	name              string
+	doc               *site.Rule
+	path              *site.Path
+	headers           []headerMatch
+	rewrite           *rewrite
+	to                *site.Template // of a redirect
+	expose            string         // Access-Control-Expose-Headers of its CORS
+	request, response edit
 	// inKey: it changes what the origin is asked, on account of more than the path.
 	inKey bool
 }
 
 type headerMatch struct{ name, pattern string }
+
+// edit is a compiled site.HeaderEdit.
+type edit struct {
+	remove []string
+	set    []fieldValue // by name
+}
+
+type fieldValue struct{ name, value string }
+
+func compileEdit(doc *site.HeaderEdit) edit {
+	e := edit{remove: doc.Remove}
+	for _, name := range slices.Sorted(maps.Keys(doc.Set)) {
+		e.set = append(e.set, fieldValue{name, doc.Set[name]})
+	}
+	return e
+}
+
+// apply makes the changes in a block or a draft of one.
+func (e *edit) apply(h interface {
+	Del(name string)
+	Set(name, value string) error
+}) error {
+	for _, name := range e.remove {
+		h.Del(name)
+	}
+	for _, f := range e.set {
+		if err := h.Set(f.name, f.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 type rewrite struct {
 	path *site.Path // nil: the rule's own
@@ -57,6 +92,10 @@ func compileRule(doc *site.Rule, i int) (rule, error) {
 			}
 		}
 	}
+	if doc.CORS != nil {
+		r.expose = strings.Join(doc.CORS.Expose, ", ")
+	}
+	r.request, r.response = compileEdit(&doc.RequestHeaders), compileEdit(&doc.ResponseHeaders)
 	r.inKey = doc.Conditional() && r.asks()
 	return r, nil
 }

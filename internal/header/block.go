@@ -76,6 +76,14 @@ func (b *Block) Set(name, value string) error {
 	}
 	var next Block
 	next.grow(len(b.wire)+len(value), len(b.fields))
+	if err := b.setInto(&next, name, value); err != nil {
+		return err
+	}
+	*b = next
+	return nil
+}
+
+func (b *Block) setInto(next *Block, name, value string) error {
 	done := false
 	for n, v := range b.All() {
 		if EqualName(n, name) {
@@ -88,7 +96,6 @@ func (b *Block) Set(name, value string) error {
 			return err
 		}
 	}
-	*b = next
 	return nil
 }
 

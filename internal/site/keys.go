@@ -85,7 +85,8 @@ func (q *Query) AppendTarget(dst []byte, target string) []byte {
 	if q.Mode == QueryNone {
 		return dst
 	}
-	var params []string
+	var few [16]string
+	params := few[:0]
 	for param := range strings.SplitSeq(query, "&") {
 		if param != "" && q.counts(param) {
 			params = append(params, param)

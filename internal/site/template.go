@@ -113,6 +113,18 @@ type Values struct {
 	Path, Query, Host string
 }
 
+// Longest is how many bytes the template can become for a path of so many, without query
+// and host.
+func (t *Template) Longest(path int) int {
+	n := 0
+	for _, p := range t.parts {
+		if n += len(p.text); p.text == "" {
+			n += path
+		}
+	}
+	return n
+}
+
 // Append appends the template with its placeholders replaced.
 func (t *Template) Append(dst []byte, v *Values) []byte {
 	for _, p := range t.parts {

@@ -120,7 +120,6 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":       {"internal/bus/jetstream"},
 	"github.com/nats-io/nats.go":              {"internal/bus/jetstream"},
 	"github.com/oschwald/maxminddb-golang/v2": {"router/footprint"},
-	"github.com/pires/go-proxyproto":          {"edge/listener/..."},
 	"github.com/prometheus/client_golang":     everywhere, // see metricsInOnePlace
 	"github.com/quic-go/qpack":                {"edge/listener/..."},
 	"github.com/quic-go/quic-go":              {"edge/listener/..."},

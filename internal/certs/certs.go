@@ -9,8 +9,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,25 +62,72 @@ type Config struct {
 	Metrics prometheus.Registerer // nil: none
 }
 
-// ErrNoCertificate fails a handshake for a host that there is no certificate for.
-var ErrNoCertificate = errors.New("no certificate for this host")
-
 // Manager holds the certificates of one node. Its methods may be called at any time,
 // from any goroutine.
 type Manager struct {
-	cfg Config
+	cfg     Config
+	tickets *tickets
+	files   *files   // nil: none
+	own     *own     // nil: no self-signed certificates
+	acme    *ordered // nil: no ACME
 }
 
 // New reads the files, which must be good at the start, and makes or reads the own CA.
 // It starts nothing.
 func New(cfg Config) (*Manager, error) {
-	return &Manager{cfg: cfg}, nil
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Min == 0 {
+		cfg.Min = tls.VersionTLS12
+	}
+	m := &Manager{cfg: cfg}
+	var secrets *cluster.Secrets
+	var err error
+	if cfg.Cluster != nil {
+		if secrets, err = cluster.NewSecrets(cfg.Cluster, cfg.Secret); err != nil {
+			return nil, err
+		}
+	}
+	if m.tickets, err = newTickets(cfg, secrets); err != nil {
+		return nil, err
+	}
+	if len(cfg.Files) > 0 {
+		if m.files, err = openFiles(cfg.Files, cfg.Now, cfg.Log); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.SelfSigned {
+		if m.own, err = openOwn(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.ACME != nil {
+		if m.acme, err = newOrdered(cfg, secrets); err != nil {
+			return nil, err
+		}
+	}
+	if m.files == nil && m.own == nil && m.acme == nil {
+		return nil, errors.New("there are no certificates: neither files, nor ACME, nor self-signed ones")
+	}
+	if err := m.register(cfg.Metrics); err != nil {
+		return nil, fmt.Errorf("metrics of certificates: %w", err)
+	}
+	return m, nil
 }
 
 // Run reads files again when they change, rotates ticket keys and renews what ACME has
 // ordered, until ctx ends; then it returns nil.
 func (m *Manager) Run(ctx context.Context) error {
-	<-ctx.Done()
+	var tasks sync.WaitGroup
+	tasks.Go(func() { m.tickets.run(ctx) })
+	if m.files != nil {
+		tasks.Go(func() { m.files.run(ctx) })
+	}
+	if m.acme != nil {
+		tasks.Go(func() { m.acme.run(ctx) })
+	}
+	tasks.Wait()
 	return nil
 }
 
@@ -86,17 +136,74 @@ func (m *Manager) Run(ctx context.Context) error {
 // handshake). A clone of it follows later certificates and ticket keys just as well: for
 // QUIC, change NextProtos in one.
 func (m *Manager) TLS() *tls.Config {
-	return &tls.Config{}
+	c := &tls.Config{
+		MinVersion:     m.cfg.Min,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: m.certificate,
+		// Functions, because a clone would keep the ticket keys of its time.
+		WrapSession:   m.tickets.wrap,
+		UnwrapSession: m.tickets.unwrap,
+	}
+	if m.acme != nil {
+		c.NextProtos = append(c.NextProtos, acmeProtocol)
+	}
+	return c
 }
 
 // CAFile is the PEM file of the own CA, for clients to trust; "" without SelfSigned.
-func (m *Manager) CAFile() string { return "" }
+func (m *Manager) CAFile() string {
+	if m.own == nil {
+		return ""
+	}
+	return m.own.file
+}
 
-// ChallengePath begins the paths of http-01 challenges (RFC 8555 §8.3).
-const ChallengePath = "/.well-known/acme-challenge/"
+// certificate chooses what a client is shown. Nil has crypto/tls answer with
+// unrecognized_name (RFC 6066 §3).
+func (m *Manager) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if m.acme != nil && len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeProtocol {
+		return m.acme.challenge(hello)
+	}
+	host := hostname(hello.ServerName)
+	if m.files != nil {
+		if c := m.files.named(host, hello); c != nil {
+			return c, nil
+		}
+	}
+	known := host != "" && (m.cfg.Hosts == nil || m.cfg.Hosts(host))
+	if m.acme != nil && known {
+		c, err := m.acme.get(hello.Context(), host)
+		if err == nil {
+			return c, nil
+		}
+		if m.own == nil && m.files == nil {
+			return nil, fmt.Errorf("certificate of %s: %w", host, err)
+		}
+	}
+	switch {
+	case m.files != nil:
+		if m.own == nil || !known {
+			return m.files.first(hello), nil
+		}
+		return m.own.leaf(host)
+	case m.own == nil:
+		return nil, nil
+	case known:
+		return m.own.leaf(host)
+	}
+	return m.own.fallback(hello)
+}
 
-// Challenge is what a request for path on a plain listener is to be answered, when path
-// begins with ChallengePath; false when no such challenge is under way, or ACME is off.
-func (m *Manager) Challenge(ctx context.Context, host, path string) (body string, ok bool) {
-	return "", false
+// hostname is the name of SNI as certificates are looked up by, "" for what cannot be
+// one. Crypto/tls has refused addresses and final dots.
+func hostname(name string) string {
+	if len(name) > 253 {
+		return ""
+	}
+	for _, c := range []byte(name) {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
+			return ""
+		}
+	}
+	return strings.ToLower(name)
 }

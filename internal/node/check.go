@@ -25,6 +25,7 @@ func (f *File) check(report *document.Report) {
 	c.addresses()
 	if report.Valid("role") {
 		c.role()
+		c.https()
 		c.cluster()
 		c.bus()
 	}
@@ -61,6 +62,9 @@ func (c checker) addresses() {
 	}
 	for i, address := range c.Listen {
 		local(document.Index("listen", i), address)
+	}
+	for i, address := range c.HTTPS.Listen {
+		local(document.Index("https.listen", i), address)
 	}
 	local("admin", c.Admin)
 	if c.embedsBus() {
@@ -232,6 +236,12 @@ func (c checker) nameserver(at, apex string, server Nameserver) {
 			c.report.Mistake(document.Index(at+".addrs", i), "%q is no IP address", addr)
 		}
 	}
+}
+
+// isHTTPS recognises the URL of something on a server that TLS vouches for.
+func isHTTPS(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.Fragment == ""
 }
 
 // isMail recognises local@host.

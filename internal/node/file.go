@@ -9,7 +9,7 @@ import (
 )
 
 // File is a node file. Defaults are filled in and everything is validated by Read;
-// Cache and Router are zero on nodes of other roles. What is left out when a File is
+// Cache, HTTPS, Limits and Router are zero on nodes of other roles. What is left out when a File is
 // written (Text) reads back as its default.
 type File struct {
 	Role      cluster.Role      `yaml:"role,omitempty" required:"true" enum:"edge,mid,origin,router,distributor" doc:"What this node does."`
@@ -26,8 +26,11 @@ type File struct {
 	Cluster   Cluster           `yaml:"cluster,omitempty" doc:"How the nodes know of each other."`
 	Bus       Bus               `yaml:"bus,omitempty" doc:"How the command log and telemetry travel."`
 
-	Cache  Cache  `yaml:"cache,omitempty" doc:"edge and mid: the cache."`
-	Router Router `yaml:"router,omitempty" doc:"router: the name server."`
+	Cache         Cache    `yaml:"cache,omitempty" doc:"edge and mid: the cache."`
+	HTTPS         HTTPS    `yaml:"https,omitempty" doc:"edge and mid: TLS and QUIC, beside plain HTTP on listen."`
+	ProxyProtocol []string `yaml:"proxy_protocol,omitempty" doc:"edge and mid: addresses or prefixes (10.0.0.0/8) of load balancers. Each of their connections, on listen and https.listen, must begin with a head of the PROXY protocol, version 1 or 2, whose word for the client's address is taken; nobody else's may."`
+	Limits        Limits   `yaml:"limits,omitempty" doc:"edge and mid: what clients are allowed."`
+	Router        Router   `yaml:"router,omitempty" doc:"router: the name server."`
 }
 
 // Log is where and how a node logs.

@@ -54,7 +54,7 @@ func New(role cluster.Role, name string) *File {
 // clean empties the sections of other roles and resolves relative paths.
 func (f *File) clean(dir string) {
 	if !f.caches() {
-		f.Cache = Cache{}
+		f.Cache, f.HTTPS, f.ProxyProtocol, f.Limits = Cache{}, HTTPS{}, nil, Limits{}
 	}
 	if f.Role != cluster.Router {
 		f.Router = Router{}
@@ -63,6 +63,13 @@ func (f *File) clean(dir string) {
 		&f.Data, &f.Cache.Site,
 		&f.Cluster.TLS.CA, &f.Cluster.TLS.Cert, &f.Cluster.TLS.Key,
 		&f.Bus.TLS.CA, &f.Bus.TLS.Cert, &f.Bus.TLS.Key,
+		&f.HTTPS.Dir,
+	}
+	if f.HTTPS.ACME != nil {
+		paths = append(paths, &f.HTTPS.ACME.CA)
+	}
+	for i := range f.HTTPS.Certificates {
+		paths = append(paths, &f.HTTPS.Certificates[i].Cert, &f.HTTPS.Certificates[i].Key)
 	}
 	for i := range f.Cache.Disk {
 		paths = append(paths, &f.Cache.Disk[i].Dir)

@@ -36,6 +36,13 @@ const (
 	leastAlone       = "role: edge\nname: e\nlisten: [':80']\ncache: {upstream: 'http://o'}\n"
 )
 
+// leastLimits are the limits where nothing is said.
+var leastLimits = Limits{
+	HeaderBytes: 32 << 10, HeaderFields: 256, HeadTimeout: document.Duration(10 * time.Second), IdleTimeout: document.Duration(75 * time.Second),
+	BodyTimeout: document.Duration(30 * time.Second), WriteTimeout: document.Duration(30 * time.Second), HandshakeTimeout: document.Duration(10 * time.Second),
+	Streams: 128, Resets: 200, Controls: 1000,
+}
+
 func TestRead(t *testing.T) {
 	t.Parallel()
 	f, err := Read("/etc/f/node.yaml", []byte(leastEdge), lookup)
@@ -48,9 +55,18 @@ func TestRead(t *testing.T) {
 		Cluster: Cluster{Kind: "local", Address: "127.0.0.1:8500", Prefix: "freshet"},
 		Bus:     Bus{Address: "nats://b:1", Listen: "127.0.0.1:7071", User: "freshet"},
 		Cache:   Cache{Memory: 256 << 20, Scrub: 4 << 20},
+		HTTPS:   HTTPS{MinVersion: "1.2"},
+		Limits:  leastLimits,
 	}
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("got  %+v\nwant %+v", f, want)
+	}
+	f, err = Read("/etc/f/node.yaml", []byte(leastEdge+"https: {listen: [':8443'], certificates: [{cert: c.pem, key: /k.pem}], dir: certs}\n"), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.HTTPS.Certificates[0] != (Certificate{"/etc/f/c.pem", "/k.pem"}) || f.HTTPS.Dir != "/etc/f/certs" || f.HTTPS.Port() != 8443 {
+		t.Errorf("https %+v, port %d", f.HTTPS, f.HTTPS.Port())
 	}
 	for role, text := range map[string]string{"origin": leastOrigin, "router": leastRouter, "distributor": leastDistributor, "alone": leastAlone} {
 		f, err := Read("/etc/f/node.yaml", []byte(text), lookup)
@@ -156,6 +172,37 @@ cache:
 			"14:7: cache.disk[6].size: is missing: What the files in it take at most, all of them counted. Without data, purge marks (marks/) may take a 32nd of the first one, at most 96 MiB.",
 			"15:13: cache.disk[7].dir: ./d contains data, d: choose a directory within that, or beside it",
 			`16:10: cache.scrub: "-1" is not a size such as "512", "64KiB", "256MiB" or "1.5GB"`}},
+		{"listeners of other roles", leastOrigin + "https: {listen: [':443'], self_signed: true}\nproxy_protocol: [10.0.0.0/8]\nlimits: {streams: 1}\n", []string{
+			"7:1: https: is for the roles edge and mid; this is the role origin",
+			"8:1: proxy_protocol: is for the roles edge and mid; this is the role origin",
+			"9:1: limits: is for the roles edge and mid; this is the role origin"}},
+		{"HTTPS without certificates", leastEdge + "https: {listen: [':443', 'x:y', '127.0.0.1:80'], min_version: '1.1', public_port: 65536}\n", []string{
+			"5:1: https: there is no certificate: name files under certificates, or order them with acme, or sign them with self_signed: true",
+			`5:26: https.listen[1]: "x:y" has no valid port: a number up to 65535`,
+			"5:33: https.listen[2]: 127.0.0.1:80 is taken by listen[0]",
+			`5:63: https.min_version: "1.1" is not allowed (did you mean "1.2"?)`,
+			"5:83: https.public_port: \"65536\" must be at most 65535"}},
+		{"certificates without HTTPS", leastEdge + "https: {certificates: [{cert: c}], self_signed: true}\n", []string{
+			"5:1: https.listen: is missing: say where HTTPS is spoken, such as [':443']",
+			"5:1: https.dir: is missing: a directory for what is to be kept of certificates; or name one under data",
+			"5:24: https.certificates[0].key: is missing: PEM file with the key."}},
+		{"ACME", leastAlone + "https: {listen: [':443'], acme: {email: nobody, directory: 'http://acme/dir'}}\n", []string{
+			"5:1: https.dir: is missing: a directory for what is to be kept of certificates; or name one under data",
+			"5:27: https.acme.agree: must be true: certificates are ordered only from an authority whose terms of service you agree to",
+			"5:27: https.acme: needs to know the hosts: name a site document with hosts under cache.site",
+			`5:41: https.acme.email: "nobody" is no mail address`,
+			`5:60: https.acme.directory: "http://acme/dir" is no URL of a directory: write https://host/path`}},
+		{"prefixes", leastEdge + "proxy_protocol: [10.0.0.1, 10.0.0.1/8, lb.example, '::ffff:10.0.0.0/104']\nlimits: {trusted: ['2001:db8::/129']}\n", []string{
+			`5:28: proxy_protocol[1]: "10.0.0.1/8" has bits beyond its length: write 10.0.0.0/8`,
+			`5:40: proxy_protocol[2]: "lb.example" is no address or prefix: write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32`,
+			`5:52: proxy_protocol[3]: "::ffff:10.0.0.0/104" is IPv4 written as IPv6: write the IPv4 prefix`,
+			`6:20: limits.trusted[0]: "2001:db8::/129" is no address or prefix: write 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32`}},
+		{"limits", leastEdge + "limits: {header_bytes: 64KiB, header_fields: 0, head_timeout: 1ms, connections: -1, controls: 1}\n", []string{
+			`5:24: limits.header_bytes: "64KiB" must be at most 65535`,
+			"5:46: limits.header_fields: \"0\" must be at least 16",
+			`5:63: limits.head_timeout: "1ms" must be at least 100ms`,
+			"5:81: limits.connections: \"-1\" must be at least 0",
+			"5:95: limits.controls: \"1\" must be at least 10"}},
 		{"upstream", strings.Replace(leastAlone, "http://o", "o:80", 1), []string{`4:19: cache.upstream: "o:80" must begin with http:// or https://`}},
 		{"zones", leastRouter + `router:
   zones:
@@ -277,6 +324,12 @@ func TestTextReadsBack(t *testing.T) {
 	edge.Cache.Memory = 1000_000_000
 	edge.Cache.Disk = []Disk{{"/cache/a", 1 << 40}, {"/cache/b", 64 << 20}}
 	edge.Cache.Scrub = 0
+	no, most := false, 0
+	edge.HTTPS = HTTPS{
+		Listen: []string{"127.0.0.11:8443"}, HTTP3: &no, Certificates: []Certificate{{"/c.pem", "/k.pem"}}, SelfSigned: true, MinVersion: "1.3",
+		ACME: &ACME{Email: "a@b.example", Directory: "https://acme.example/dir", CA: "/ca.pem", Agree: true}, PublicPort: 443, Dir: "/certs",
+	}
+	edge.ProxyProtocol, edge.Limits.Trusted, edge.Limits.ConnsPerAddr = []string{"10.0.0.0/8"}, []string{"::1"}, &most
 	edge.Data = "/data/${NAME}/$${NAME}/$NAME"
 	for _, f := range []*File{distributor, router, edge} {
 		text, err := f.Text()

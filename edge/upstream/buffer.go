@@ -71,6 +71,7 @@ type buffer struct {
 		err     error // with done: why the body broke off; nil for a whole one
 		charged int64 // this buffer's part of held
 		readers map[*bodyReader]struct{}
+		sole    *bodyReader // that of the one client of a body that is not kept, also before he asks for it
 
 		more chan struct{} // closed when readers may go on; nil when none waits
 		less chan struct{} // closed when the filler may go on; nil when it does not wait
@@ -104,12 +105,25 @@ func (b *buffer) join() {
 	b.mu.clients++
 }
 
-// leave counts one less; a filler that waits has to know.
+// leave counts one less; a filler that waits has to know. Nobody closes the sole reader
+// of a client who leaves without having asked for it.
 func (b *buffer) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.clients--
+	if b.mu.clients == 0 && b.mu.sole != nil {
+		b.end(b.mu.sole)
+	}
 	wake(&b.mu.less)
+}
+
+// end takes a reader away; the caller holds the lock.
+func (b *buffer) end(r *bodyReader) {
+	r.closed = true
+	delete(b.mu.readers, r)
+	wake(&b.mu.less)
+	wake(&b.mu.more) // itself, if it reads
+	b.settle()
 }
 
 // wake wakes those who wait on a channel of the buffer; the caller holds the lock.
@@ -258,7 +272,24 @@ func (b *buffer) reader(ctx context.Context) (r *bodyReader, stopped bool) {
 	case b.mu.done && b.mu.err != nil, b.mu.mode == passing && b.mu.base > 0:
 		return nil, false
 	}
-	r = &bodyReader{buffer: b, ctx: ctx}
+	return b.addReader(ctx), false
+}
+
+// addReader makes a reader; the caller holds the lock.
+func (b *buffer) addReader(ctx context.Context) *bodyReader {
+	r := &bodyReader{buffer: b, ctx: ctx}
 	b.mu.readers[r] = struct{}{}
-	return r, false
+	return r
+}
+
+// soleReader makes the one reader of a body that is not kept, before it begins; nil if
+// nobody is left to want it.
+func (b *buffer) soleReader(ctx context.Context) *bodyReader {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.clients == 0 {
+		return nil
+	}
+	b.mu.sole = b.addReader(ctx)
+	return b.mu.sole
 }

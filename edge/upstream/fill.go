@@ -305,8 +305,9 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 		leave()
 		f.response = nil
 		if client != nil {
-			first, _ := f.body.reader(client) // it has not begun
-			f.first = first
+			f.first = f.body.soleReader(client)
+		}
+		if first := f.first; first != nil {
 			stop := context.AfterFunc(client, func() { first.Close() })
 			defer stop()
 		}
@@ -354,7 +355,7 @@ func (f *Fill) carry(ctx context.Context, from io.Reader, spec *Spec, limit int6
 		}
 		f.cut(spec, false)
 		if err == io.EOF {
-			if b.fate() == cutting && b.length >= 0 && b.size() < b.length {
+			if b.fate() != passing && b.length >= 0 && b.size() < b.length {
 				return io.ErrUnexpectedEOF
 			}
 			f.cut(spec, true)

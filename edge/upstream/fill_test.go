@@ -263,3 +263,33 @@ func TestRefreshRunsWithoutAnyClient(t *testing.T) {
 		b.group.Refresh("k", hop.Fence{}, b.spec())
 	})
 }
+
+// A body that is not kept, and that its one client does not want when he has seen the
+// head, is not fetched for him, nor are its bytes held.
+func TestABodyThatItsOneClientLeavesIsLetGo(t *testing.T) {
+	for _, size := range []int{5, 8 << 20} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBed(t)
+			b.store = false
+			b.answer = func(int64) (*Reply, error) { return reply(strings.Repeat("x", size)), nil }
+			f, _, err := b.group.Join(t.Context(), "k", hop.Fence{}, b.spec())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // until the body waits for its reader, or has ended
+			f.Leave()
+			synctest.Wait()
+			select {
+			case <-f.ended:
+			default:
+				t.Errorf("%d bytes: the fill goes on", size)
+			}
+			if n := b.group.Held(); n != 0 {
+				t.Errorf("%d bytes: %d are held", size, n)
+			}
+		})
+	}
+}

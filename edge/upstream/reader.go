@@ -279,10 +279,6 @@ func (r *bodyReader) Close() error {
 	b := r.buffer
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r.closed = true
-	delete(b.mu.readers, r)
-	wake(&b.mu.less)
-	wake(&b.mu.more) // itself, if it reads
-	b.settle()
+	b.end(r)
 	return nil
 }

@@ -125,10 +125,14 @@ func (w *walk) storedNow(r *response.Response) *StoredNow {
 	return s
 }
 
+// maxExplained is how many slices of a content are looked for: an origin may claim any
+// size.
+const maxExplained = 1 << 16
+
 // heldOf is what is stored of a content in slices: the bytes, and which slices are there
-// at least in part.
+// at least in part, of the first maxExplained.
 func (w *walk) heldOf(head *response.Response) (bytes int64, held string) {
-	for n := range (head.Complete + response.SliceSize - 1) / response.SliceSize {
+	for n := range min((head.Complete+response.SliceSize-1)/response.SliceSize, maxExplained) {
 		key := response.SliceKey(head.Key, head.Set, n)
 		if !w.edge.store.Has(key) {
 			continue

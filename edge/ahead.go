@@ -24,7 +24,7 @@ func (s *source) arrives() bool {
 func (s *sliced) lookAhead(n, end int64) {
 	w, e := s.w, s.w.edge
 	span := sliceSpan(n, s.head.Complete)
-	if s.ahead != nil || !refetchable(s.head) || span.Len() <= 0 || end < span.End {
+	if s.ahead != nil || !s.w.fetches(s.head) || span.Len() <= 0 || end < span.End {
 		return
 	}
 	key := response.SliceKey(s.head.Key, s.head.Set, n)

@@ -69,10 +69,7 @@ func (w *walk) serveStale() (answered bool) {
 		return true
 	}
 	w.status.detail, w.stale = detail, nil
-	if w.came != nil {
-		w.came.fill.Leave()
-		w.came = nil
-	}
+	w.letGo()
 	return false
 }
 

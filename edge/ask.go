@@ -56,11 +56,11 @@ func (f *fill) admitPart(r *response.Response, reply *upstream.Reply) bool {
 		return false
 	}
 	r.Header.Del("Content-Range")
-	if !whole { // digests of what this message carries (RFC 9530 §2)
-		r.Header.Del("Content-Digest")
-		r.Header.Del("Content-MD5")
+	if !whole {
+		r.Header = withoutDigests(r.Header)
 	}
 	r.Status, r.Complete, r.Set, f.part = 200, part.Size, set, part
+	reply.Length = part.Len() // of a chunked one, too: it ends there or breaks off
 	if r.Kind = response.Slice; whole && part.Size <= response.SliceSize {
 		r.Kind = response.Content
 	}

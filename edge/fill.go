@@ -168,7 +168,7 @@ func (f *fill) freshen(update httpcache.Response, match httpcache.Matching, r *r
 // the answer speaks of something else (RFC 9111 §4.3.5).
 func (f *fill) freshenByHead(update httpcache.Response, length int64, r *response.Response) {
 	base := f.base
-	if !httpcache.MatchHead(&base.Facts, length, update.Header, update.Received) {
+	if length >= 0 && length != base.Length() || !httpcache.MatchHead(&base.Facts, base.Length(), update.Header, update.Received) {
 		f.edge.drop(base.Key)
 		return
 	}

@@ -31,7 +31,7 @@ func (f *fill) load(ctx context.Context, r *response.Response, n int64) (respons
 	}
 	size := r.Complete
 	if size == 0 {
-		size = (n + 1) * response.SliceSize // what is read back is never the last
+		size = (n + 1) * response.SliceSize // more than there is of the last
 	}
 	part := *f
 	part.base, part.head, part.credit, part.ask = nil, headOf(r, f.place(r)), nil, askFor(sliceSpan(n, size), 0)
@@ -57,7 +57,7 @@ func (f *fill) load(ctx context.Context, r *response.Response, n int64) (respons
 	}
 	defer body.Close()
 	data, err := io.ReadAll(body)
-	if err == nil && int64(len(data)) != part.ask.span.Len() {
+	if err == nil && int64(len(data)) != sliceSpan(n, came.Complete).Len() {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {

@@ -39,12 +39,12 @@ func (w *walk) selectRange(c *content, a *exchange.Answer, p *plan, extra *heade
 		p.bodyless = true
 		return
 	case selection == httpcache.Partial && len(spans) == 1:
-		a.Status, a.Length = http.StatusPartialContent, spans[0].Len()
+		a.Status, a.Header, a.Length = http.StatusPartialContent, withoutDigests(c.header), spans[0].Len()
 		_ = extra.Add("Content-Range", httpcache.ContentRange(spans[0], c.size))
 	case selection == httpcache.Partial && c.stream == nil:
 		boundary := strings.ReplaceAll(rand.Text(), "=", "")
 		m := httpcache.NewMultipart(spans, c.size, c.header.Get("Content-Type"), boundary)
-		h := c.header.Clone()
+		h := withoutDigests(c.header).Clone()
 		if h.Set("Content-Type", m.ContentType) != nil {
 			return
 		}
@@ -62,6 +62,18 @@ func (w *walk) selectRange(c *content, a *exchange.Answer, p *plan, extra *heade
 	if c.sliced != nil {
 		c.sliced.account = p.account
 	}
+}
+
+// withoutDigests is a header without the digests of what its message carries (RFC 9530
+// §2), for a message that carries another part.
+func withoutDigests(h *header.Block) *header.Block {
+	if !h.Has("Content-Digest") && !h.Has("Content-MD5") {
+		return h
+	}
+	h = h.Clone()
+	h.Del("Content-Digest")
+	h.Del("Content-MD5")
+	return h
 }
 
 // open begins the body of an answer: its first bytes can be had when it returns. Nil

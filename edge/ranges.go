@@ -35,10 +35,7 @@ func (w *walk) wants() (first wanted, ok bool) {
 		return wanted{}, false
 	}
 	if base := w.base; base != nil && base.Status == http.StatusOK {
-		size := base.Complete
-		if base.Kind == response.Content && base.Body != nil {
-			size = base.Body.Len()
-		}
+		size := base.Length()
 		switch selection, spans := httpcache.SelectRange(w.asked(), base.Status, &base.Facts, size); selection {
 		case httpcache.Partial:
 			if base.Kind == response.Content {
@@ -146,7 +143,7 @@ func (w *walk) takeSlice(a *arrival, r *response.Response) (answered bool) {
 			return true
 		}
 		h.Del("Content-Range")
-		c.header = h
+		c.header = withoutDigests(h)
 	}
 	if err := w.answer(c); err != nil {
 		return w.goesBack(err)
@@ -157,7 +154,7 @@ func (w *walk) takeSlice(a *arrival, r *response.Response) (answered bool) {
 // isLost reports whether what is stored has turned out to be gone, or not to be true
 // enough.
 func isLost(err error) bool {
-	return errors.Is(err, errGone) || errors.Is(err, errIncomplete) || errors.Is(err, errUnsettled)
+	return errors.Is(err, errGone) || errors.Is(err, errIncomplete) || errors.Is(err, errMissing) || errors.Is(err, errUnsettled)
 }
 
 // goesBack deals with an answer that could not be begun: the walk goes back, unless
@@ -181,7 +178,9 @@ func (w *walk) takesPart(reply *upstream.Reply) bool {
 		part, ok := httpcache.PartOf(reply.Header)
 		return single && ok && part.Size >= 0 && (reply.Length < 0 || reply.Length == part.Len()) && w.within(reply, part)
 	case http.StatusRequestedRangeNotSatisfiable:
-		return single
+		// What begins behind the end of the content does so wherever a range of it was asked
+		// for instead; a suffix does not, of what has become shorter.
+		return single && (set[0].First >= 0 || w.ask.span.Start < 0)
 	}
 	return true
 }
@@ -239,7 +238,8 @@ func (w *walk) needs(head *response.Response) []httpcache.Span {
 }
 
 // fewSlices is up to how many slices are looked at, rather than asked after, to tell
-// whether all is there: of each perhaps only a part is.
+// whether all is there: of each perhaps only a part is. Where nothing could be fetched
+// once the answer has begun, all are.
 const fewSlices = 4
 
 // lacks reports whether something of what the client wants is not held.
@@ -250,8 +250,9 @@ func (w *walk) lacks(r *response.Response) bool {
 	s := &sliced{w: w, head: r}
 	for _, span := range w.needs(r) {
 		first, last := span.Start/response.SliceSize, (span.End-1)/response.SliceSize
+		asks := !refetchable(r) || last-first >= fewSlices && w.fetches(r)
 		for n := first; n <= last; n++ {
-			if last-first >= fewSlices || !refetchable(r) {
+			if asks {
 				if !w.edge.store.Has(response.SliceKey(r.Key, r.Set, n)) {
 					return true
 				}
@@ -266,10 +267,23 @@ func (w *walk) lacks(r *response.Response) bool {
 	return false
 }
 
-// completes reports whether what is missing of a content can be fetched by itself. One
+// fetches reports whether what is missing of a content can be fetched by itself for the
+// request: not where nothing may be fetched, or what is may not be kept.
+func (w *walk) fetches(head *response.Response) bool {
+	if !refetchable(head) || w.whole || w.alone {
+		return false
+	}
+	like := httpcache.Response{Status: head.Status, Header: head.Header, Sent: head.Received, Received: head.Received}
+	if _, why := httpcache.Assess(w.asked(), like, &w.rules.Policy); why != httpcache.Stored {
+		return false
+	}
+	return httpcache.Reuse(w.asked(), nil, w.req.Received, &w.rules.Policy).Verdict != httpcache.Unsatisfiable
+}
+
+// completes reports whether what is missing of a content is to be fetched by itself. One
 // that is too large to be kept as a whole is not fetched so for those who want all.
 func (w *walk) completes(head *response.Response) bool {
-	if !refetchable(head) {
+	if !w.fetches(head) {
 		return false
 	}
 	_, ranged := w.wants()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 
 	"freshet/edge/response"
@@ -16,6 +17,7 @@ import (
 var (
 	errChanged    = errors.New("the content has changed since its head was stored")
 	errIncomplete = errors.New("a slice is gone that cannot be fetched by itself")
+	errMissing    = errors.New("a slice is gone that may not be fetched for this request")
 	errUnsettled  = errors.New("no slice came that is true enough")
 )
 
@@ -84,6 +86,9 @@ func (s *sliced) at(pos, end int64) (*source, error) {
 		}
 		if !refetchable(s.head) {
 			return nil, errIncomplete
+		}
+		if !s.w.fetches(s.head) {
+			return nil, errMissing
 		}
 		src, err := s.fetch(want{key, looked, n, pos, gap}, end, attempt)
 		if src != nil || err != nil {
@@ -273,6 +278,7 @@ func (s *sliced) fetch(want want, end int64, attempt int) (*source, error) {
 	a, r := &arrival{f, leader}, f.Response()
 	if !s.same(r) {
 		if s.begun {
+			s.outdated(f.Reply().Status, r)
 			f.Leave()
 			return nil, errChanged
 		}
@@ -283,6 +289,19 @@ func (s *sliced) fetch(want want, end int64, attempt int) (*source, error) {
 		end = want.end
 	}
 	return s.arriving(a, want.pos, end), nil
+}
+
+// outdated lets go of the head when an answer to a request for a slice says that there is
+// no such content any more, and nothing takes its place: else every transfer of it would
+// break off there.
+func (s *sliced) outdated(status int, r *response.Response) {
+	switch status {
+	case http.StatusOK, http.StatusPartialContent, http.StatusNotFound, http.StatusGone, http.StatusRequestedRangeNotSatisfiable:
+		held := s.w.edge.store.Get(s.head.Key)
+		if r == nil && held != nil && held.Kind == response.Sliced && held.Set == s.head.Set {
+			s.w.edge.drop(s.head.Key)
+		}
+	}
 }
 
 // same reports whether what came is of this content: a part of the set, or, of an origin

@@ -114,6 +114,9 @@ func (f *fill) standsFor(held, r *response.Response) bool {
 	if held.Kind != response.Sliced && held.Kind != response.Content || !f.edge.table.Alive(held) {
 		return false
 	}
+	if held.Received.After(r.Received) && held.At(r.Received) == httpcache.Fresh {
+		return true // it is the more recent one (RFC 9111 §4)
+	}
 	same := held.Set == r.Set
 	if held.Kind == response.Content {
 		same = held.Body != nil && held.Body.Len() == r.Complete && httpcache.Combines(&held.Facts, &r.Facts)

@@ -30,7 +30,19 @@ func (w *walk) fetch(attempt int) (answered bool) {
 		w.failOrStale(err)
 		return true
 	}
-	return w.take(a)
+	answered = w.take(a)
+	if !answered && attempt == maxAttempts {
+		w.letGo()
+	}
+	return answered
+}
+
+// letGo leaves what has come in place of a slice.
+func (w *walk) letGo() {
+	if w.came != nil {
+		w.came.fill.Leave()
+		w.came = nil
+	}
 }
 
 // begin joins the fill for what the request wants, or starts one.
@@ -86,6 +98,10 @@ func (w *walk) take(a *arrival) (answered bool) {
 		return w.stored(whole)
 	}
 	if r != nil && r.Kind == response.Slice {
+		if !w.fetches(r) {
+			w.whole = true // who has joined gets a slice, and could not go on to the next
+			return false
+		}
 		leave = func() {} // who reads the content leaves its first slice
 		return w.takeSlice(a, r)
 	}

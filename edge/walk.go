@@ -190,7 +190,7 @@ func (w *walk) recall() (answered bool) {
 func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	r, missing := w.find()
 	lacking := r != nil && w.lacks(r)
-	if lacking && (w.whole || w.alone || !w.completes(r)) {
+	if lacking && !w.completes(r) {
 		r, missing = nil, "partial"
 	}
 	var facts *httpcache.Facts
@@ -207,10 +207,6 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	case d.Verdict == httpcache.Use || d.Verdict == httpcache.UseAndRefresh:
 		if lacking {
 			w.status.fwd = "partial"
-			if httpcache.Reuse(w.asked(), nil, w.req.Received, &w.rules.Policy).Verdict == httpcache.Unsatisfiable {
-				w.status.fwd, w.status.detail = "request", "only-if-cached"
-				return r, httpcache.Unsatisfiable
-			}
 			return r, d.Verdict
 		}
 		w.status.hit, w.status.ttl = true, r.TTL(w.req.Received)

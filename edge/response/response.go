@@ -137,6 +137,14 @@ func (r *Response) WithBody(b Body) *Response {
 	return c
 }
 
+// Length is the size of the whole content in bytes, wherever that stands.
+func (r *Response) Length() int64 {
+	if r.Kind == Content && r.Body != nil {
+		return r.Body.Len()
+	}
+	return r.Complete
+}
+
 // WithTruth is a copy of r that is known to be true no further than that.
 func (r *Response) WithTruth(born, asOf command.Seq, touches uint64) *Response {
 	c := r.WithBody(r.Body)

@@ -2,9 +2,9 @@ package edge
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"freshet/edge/exchange"
@@ -34,7 +34,11 @@ type content struct {
 
 // stored answers from what is stored, unless that turns out to be gone.
 func (w *walk) stored(r *response.Response) (answered bool) {
-	c := content{status: r.Status, header: r.Header, facts: &r.Facts, held: r.Body, truth: r.Truth(), age: r.Age(w.edge.now())}
+	if r.Kind == response.Sliced {
+		w.own() // slices may have to be fetched
+	}
+	w.held = content{status: r.Status, header: r.Header, facts: &r.Facts, held: r.Body, truth: r.Truth(), age: r.Age(w.now())}
+	c := &w.held
 	switch {
 	case r.Kind == response.Sliced:
 		c.sliced, c.size = &sliced{w: w, head: r}, r.Complete
@@ -60,7 +64,7 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool,
 		c.status, c.size = r.Status, r.Complete // a part that is the whole
 	}
 	if r != nil && !(leader && len(r.Withheld) > 0) {
-		c.header, c.facts, c.truth, c.age = r.Header, &r.Facts, r.Truth(), r.Age(w.edge.now())
+		c.header, c.facts, c.truth, c.age = r.Header, &r.Facts, r.Truth(), r.Age(w.now())
 	} else if err := w.passOn(&c, reply); err != nil {
 		w.fail(err)
 		return
@@ -68,7 +72,7 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool,
 	if c.status != http.StatusPartialContent {
 		c.header = withoutContentRange(c.header, reply)
 	}
-	if err := w.answer(c); err != nil {
+	if err := w.answer(&c); err != nil {
 		w.fail(err)
 	}
 }
@@ -110,43 +114,43 @@ func (e *Edge) passedHeader(from *header.Block) (*header.Block, error) {
 
 // answer shapes the content by what the client has already and which part of it it
 // wants, and sends it. With an error nothing has been sent.
-func (w *walk) answer(c content) error {
+func (w *walk) answer(c *content) error {
 	defer c.close()
-	a := exchange.Answer{Status: c.status, Header: c.header, Length: c.size, Trailer: c.trail}
-	extra := new(header.Block)
+	w.extra.Reset()
+	w.out = exchange.Answer{Status: c.status, Header: c.header, Length: c.size, Trailer: c.trail}
+	a := &w.out
 	var plan plan
 	if c.facts != nil {
 		switch httpcache.Preconditions(w.asked(), c.status, c.facts) {
 		case httpcache.NotModified:
-			a.Status, a.Header, a.Length = http.StatusNotModified, httpcache.NotModifiedHeader(c.header, c.facts), -1
+			a.Status, a.Header, a.Length = http.StatusNotModified, httpcache.NotModifiedHeader(&w.draft, c.header, c.facts), -1
 			plan.bodyless = true
 		case httpcache.AskOrigin:
 			c.close()
 			w.pass("request")
 			return nil
 		default:
-			w.selectRange(&c, &a, &plan, extra)
+			w.selectRange(c, a, &plan, &w.extra)
 		}
 	}
-	body, err := w.open(&c, &plan)
-	if err != nil {
-		return err
-	}
-	if body != nil {
-		defer body.Close()
-		a.Stream = body
-		if r, ok := body.(inMemory); ok {
-			a.Stream, a.Bytes = nil, r.bytes
+	if a.Bytes = w.inRAM(c, &plan); a.Bytes == nil {
+		body, err := w.open(c, &plan)
+		if err != nil {
+			return err
+		}
+		if body != nil {
+			defer body.Close()
+			a.Stream = body
 		}
 	}
-	w.told(&c)
-	if a.Extra, err = w.extra(&c, extra); err != nil {
+	w.told(c)
+	w.addExtra(c)
+	var err error
+	if a.Header, err = w.rules.ClientHeader(a.Header, &w.draft); err != nil {
 		return err
 	}
-	if a.Header, err = w.rules.ClientHeader(a.Header, new(header.Draft)); err != nil {
-		return err
-	}
-	whole := w.respond(&a)
+	a.Extra = &w.extra
+	whole := w.respond(a)
 	if plan.account != nil {
 		if c.sliced == nil && whole {
 			plan.account.handed(a.Length)
@@ -154,6 +158,18 @@ func (w *walk) answer(c content) error {
 		plan.account.finish(whole)
 	}
 	return nil
+}
+
+// inRAM are the bytes of an answer whose body lies in RAM, in one piece; else nil.
+func (w *walk) inRAM(c *content, p *plan) []byte {
+	if p.bodyless || w.req.Method == http.MethodHead || c.sliced != nil || c.held == nil || p.texts != nil {
+		return nil
+	}
+	bytes := c.held.Bytes()
+	if bytes != nil && p.spans != nil {
+		return bytes[p.spans[0].Start:p.spans[0].End]
+	}
+	return bytes
 }
 
 // told settles what the answer says of how it came about, now that its beginning is
@@ -184,20 +200,27 @@ func noEOF(err error) error {
 	return err
 }
 
-// extra are the fields of this delivery alone, added to h: Age, Cache-Status (after what
-// the tiers above said), and for a node of ours how true the answer is.
-func (w *walk) extra(c *content, h *header.Block) (*header.Block, error) {
+// addExtra adds the fields of this delivery alone: Age, Cache-Status (after what the
+// tiers above said), and for a node of ours how true the answer is.
+func (w *walk) addExtra(c *content) {
+	h := &w.extra
 	if w.status.hit || c.age >= time.Second {
-		_ = h.Add("Age", fmt.Sprint(int64(c.age/time.Second)))
+		w.line = strconv.AppendInt(w.line[:0], int64(c.age/time.Second), 10)
+		_ = h.AddBytes("Age", w.line)
 	}
+	w.line = w.line[:0]
+	if c.chain != "" {
+		w.line = append(append(w.line, c.chain...), ", "...)
+	}
+	above := len(w.line)
+	w.line = w.status.append(w.line)
 	// An overlong chain from above is left out rather than the answer refused.
-	if err := h.Add("Cache-Status", appendList(c.chain, string(w.status.append(nil)))); err != nil {
-		_ = h.Add("Cache-Status", string(w.status.append(nil)))
+	if err := h.AddBytes("Cache-Status", w.line); err != nil {
+		_ = h.AddBytes("Cache-Status", w.line[above:])
 	}
 	if w.trusted {
 		_ = c.truth.AppendTo(h)
 	}
-	return h, nil
 }
 
 // invalidate makes untrue what the answer to an unsafe method speaks of: its target

@@ -23,12 +23,14 @@ const fetchLimit = 15 * time.Second
 // parent is asked by GET, within fetchLimit; else it only reads.
 func (e *Edge) explain(ctx context.Context, req *exchange.Request, fetch bool) *Explanation {
 	f := e.env.File
-	w := &walk{edge: e, ctx: ctx, req: req, arrival: e.table.Clock(), touches: e.table.Touches()}
+	w := new(walk)
+	w.enlist(e, ctx, req, nil)
+	w.own()
 	x := &Explanation{
 		Node: f.Name, Role: string(f.Role), Method: req.Method, URL: req.Scheme + "://" + req.Authority() + req.Target,
 	}
 	refused, text := w.admit()
-	x.Clock = e.clockNow(w.scopes)
+	x.Clock = e.clockNow(w.covers())
 	if w.site != nil {
 		x.Site = w.site.Name()
 	}

@@ -29,7 +29,7 @@ import (
 type handlerFunc func(*walk)
 
 func (f handlerFunc) Serve(ctx context.Context, req *exchange.Request, to exchange.Responder) {
-	f(&walk{ctx: ctx, req: req, to: to})
+	f(&walk{course: course{ctx: ctx, req: req, to: to}})
 }
 
 // explainLater asks the page of an edge what it would do some time from now.
@@ -221,7 +221,7 @@ func TestExplainedScopesAreThoseOfTheWalk(t *testing.T) {
 		for _, s := range w.namedScopes() {
 			named = append(named, response.HashScope(s))
 		}
-		if !slices.Equal(named, w.scopes) {
+		if !slices.Equal(named, w.covers()) {
 			t.Errorf("the scopes %v have not the hashes of the walk's", w.namedScopes())
 		}
 	})}

@@ -27,11 +27,12 @@ var (
 // fill is the fetch of what the request is for, by a method. It shares nothing with
 // the request.
 func (w *walk) fill(method string) *fill {
+	w.own()
 	e, req := w.edge, w.req.Clone()
 	req.Method = method
 	rules := w.site.Decide(req, w.trusted)
 	f := &fill{
-		edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.scopes, ask: w.ask,
+		edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.covers(), ask: w.ask,
 		doc: w.site.Document(), generation: w.demanded.generation, touches: w.demanded.touches,
 	}
 	if w.ask.ranged() && !w.ask.asIs {
@@ -77,6 +78,7 @@ func (f *fill) spec(fence hop.Fence, inform func(int, *header.Block), seen respo
 // passSpec says how to hand a request on whose answer is not stored. It shares the
 // request's body, which nobody reads after the answer's head.
 func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
+	w.own()
 	inform, quiet := informer(w.to)
 	return upstream.Spec{
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {

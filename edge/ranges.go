@@ -133,7 +133,7 @@ func (w *walk) takeSlice(a *arrival, r *response.Response) (answered bool) {
 	reply, head := a.fill.Reply(), headOf(r, w.place(r))
 	c := content{
 		status: head.Status, header: head.Header, facts: &head.Facts, size: head.Complete, truth: head.Truth(),
-		age: head.Age(w.edge.now()), chain: reply.Header.Joined("Cache-Status"), sliced: &sliced{w: w, head: head, first: a},
+		age: head.Age(w.now()), chain: reply.Header.Joined("Cache-Status"), sliced: &sliced{w: w, head: head, first: a},
 	}
 	if a.leader && len(r.Withheld) > 0 {
 		h, err := w.edge.passedHeader(reply.Header)
@@ -145,7 +145,7 @@ func (w *walk) takeSlice(a *arrival, r *response.Response) (answered bool) {
 		h.Del("Content-Range")
 		c.header = withoutDigests(h)
 	}
-	if err := w.answer(c); err != nil {
+	if err := w.answer(&c); err != nil {
 		return w.goesBack(err)
 	}
 	return true
@@ -210,7 +210,7 @@ func (w *walk) deliverPart(reply *upstream.Reply, body io.ReadCloser) (answered 
 	err := w.passOn(&c, reply)
 	if err == nil {
 		c.header.Del("Content-Range")
-		err = w.answer(c)
+		err = w.answer(&c)
 	} else {
 		c.close()
 	}

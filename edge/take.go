@@ -11,6 +11,7 @@ import (
 // fetch waits for an answer from above and delivers it. It returns false when
 // what came is not for this request, and the walk has to go back.
 func (w *walk) fetch(attempt int) (answered bool) {
+	w.own()
 	a, quiet := w.came, func() {}
 	if w.came = nil; a == nil {
 		f, leader, hush, err := w.begin(attempt)
@@ -127,7 +128,7 @@ func (w *walk) fillsTogether() string { return w.fillKey + w.part + w.touched() 
 
 // touched tells fills apart that began before and after an unsafe request.
 func (w *walk) touched() string {
-	if n := w.edge.table.Touched(w.scopes); n > 0 {
+	if n := w.edge.table.Touched(w.covers()); n > 0 {
 		return "\n+touched " + strconv.FormatUint(n, 10)
 	}
 	return ""

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"freshet/edge/exchange"
@@ -35,24 +36,37 @@ const maxAttempts = 4
 // fenceWait is how long a tier waits for its log when a child already knows more.
 const fenceWait = 50 * time.Millisecond
 
-// walk is one request on its way through the steps.
+// walk is one request on its way through the steps. It begins on the listener's memory:
+// its strings, and those of its request, are valid until Serve returns, and it is used
+// again for another request then. Who wants it, or a part of it, for longer makes it own
+// itself before.
 type walk struct {
-	edge  *Edge
-	ctx   context.Context
-	req   *exchange.Request
-	to    exchange.Responder
-	site  *policy.Site
-	rules policy.Decision
+	course
+	scratch
+}
 
-	scopes  []response.ScopeHash
-	key     response.Key  // of the target
-	fillKey string        // what fills are collapsed by: key, or the variant that is wanted
-	alone   bool          // answers are not shared: do not wait for others
-	passed  bool          // it has been handed on as it is: the answer is the origin's
-	arrival command.Clock // applied when the request arrived
-	touches uint64        // unsafe requests seen when it arrived
-	trusted bool          // from a node of this cluster
-	fence   hop.Fence     // what that node asks for
+// walks are those that have been used and are free.
+var walks = sync.Pool{New: func() any { return new(walk) }}
+
+// course is what a walk knows of its request.
+type course struct {
+	edge *Edge
+	ctx  context.Context
+	req  *exchange.Request
+	to   exchange.Responder
+	site *policy.Site
+
+	owned bool // it shares nothing with the listener, and is not used again
+
+	scopes  []response.ScopeHash // what covers; nil before it is asked
+	key     response.Key         // of the target
+	fillKey string               // what fills are collapsed by: key, or the variant that is wanted
+	alone   bool                 // answers are not shared: do not wait for others
+	passed  bool                 // it has been handed on as it is: the answer is the origin's
+	arrival command.Clock        // applied when the request arrived
+	touches uint64               // unsafe requests seen when it arrived
+	trusted bool                 // from a node of this cluster
+	fence   hop.Fence            // what that node asks for
 
 	ask    ask                // what a fetch asks for
 	part   string             // tells fills of one key apart by that; "" for the whole
@@ -78,8 +92,13 @@ type walk struct {
 
 // Serve answers one request.
 func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Responder) {
-	w := &walk{edge: e, ctx: ctx, req: req, to: to, arrival: e.table.Clock(), touches: e.table.Touches()}
+	w := walks.Get().(*walk)
+	w.enlist(e, ctx, req, to)
 	w.enter()
+	if !w.owned { // else somebody may still have it
+		w.end()
+		walks.Put(w)
+	}
 }
 
 func (w *walk) enter() {
@@ -123,11 +142,11 @@ func (w *walk) admit() (why refusal, text string) {
 	if w.req.Method == "CONNECT" || w.req.Method == "TRACE" {
 		return refusedMethod, "the method " + w.req.Method + " is not served here"
 	}
-	if w.rules = w.site.Decide(w.req, w.trusted); w.rules.Refuse != "" {
+	if w.site.DecideInto(&w.rules, w.req, w.trusted); w.rules.Refuse != "" {
 		return refusedBad, w.rules.Refuse
 	}
-	w.scopes = w.rules.Scopes()
-	w.key = response.NewKey(string(w.rules.AppendKey(nil, w.req)))
+	w.text = w.rules.AppendKey(w.text[:0], w.req)
+	w.key = w.keyOf(w.text)
 	w.fillKey = w.key.Text
 	return refusal{}, ""
 }
@@ -227,7 +246,7 @@ func (w *walk) find() (*response.Response, string) {
 		return nil, "uri-miss"
 	}
 	if r.Kind == response.Varies && e.table.Alive(r) {
-		variant := variantKey(w.key, w.req.Header, r.Vary)
+		variant := w.variant(r.Vary)
 		w.fillKey = variant.Text
 		if r = w.get(variant); r == nil {
 			return nil, "vary-miss"
@@ -237,7 +256,7 @@ func (w *walk) find() (*response.Response, string) {
 		return nil, "miss"
 	}
 	if searched {
-		if w.purgedHere = e.table.Fence(w.scopes).Hard; w.purgedHere > r.Born {
+		if w.purgedHere = e.table.Fence(w.covers()).Hard; w.purgedHere > r.Born {
 			return nil, "miss" // it was purged under this spelling of its query
 		}
 	}
@@ -264,7 +283,7 @@ func (w *walk) satisfies(r *response.Response) bool {
 // demand is the fence for a fetch: what this node knows, and what its child asks.
 func (w *walk) demand(attempt int) hop.Fence {
 	w.demanded.generation, w.demanded.touches = w.edge.table.Generation(), w.edge.table.Touches()
-	fence := w.edge.table.Fence(w.scopes)
+	fence := w.edge.table.Fence(w.covers())
 	if attempt >= 3 {
 		fence.Born = max(w.edge.table.Clock().Seq, fence.Highest())
 	}
@@ -276,6 +295,7 @@ func (w *walk) demand(attempt int) hop.Fence {
 
 // refresh validates what was served stale, behind the client's back.
 func (w *walk) refresh(r *response.Response) {
+	w.own()
 	w.base, w.ask, w.part = r, ask{}, ""
 	fence := w.demand(1)
 	if first, ok := w.wants(); ok {
@@ -294,6 +314,7 @@ func (w *walk) refresh(r *response.Response) {
 
 // pass hands the request on and the answer back, storing nothing.
 func (w *walk) pass(why string) {
+	w.own()
 	w.status, w.passed = cacheStatus{node: w.edge.pseudonym, fwd: why}, true
 	spec, quiet := w.edge.passSpec(w)
 	defer quiet()

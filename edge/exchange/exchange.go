@@ -96,13 +96,16 @@ type Responder interface {
 	// one. A protocol that has none ignores it.
 	Inform(status int, h *header.Block)
 	// Respond sends the final answer, once, and returns when the last byte has been
-	// handed to the connection. After ErrAborted, or an error of the connection,
+	// handed to the connection: from then on the answer and its blocks are used again for
+	// another, so that a listener which sends later copies what it has not sent. After ErrAborted, or an error of the connection,
 	// nothing more can be sent.
 	Respond(*Answer) error
 }
 
 // Handler answers requests. Serve must answer exactly once and blocks until it
-// has; ctx ends when the client goes away.
+// has; ctx ends when the client goes away or Serve returns. Once its Done has been called
+// ctx is this request's for good: a listener that uses its contexts again gives the next
+// request another one.
 type Handler interface {
 	Serve(ctx context.Context, req *Request, to Responder)
 }

@@ -202,6 +202,9 @@ func (s *Site) DecideInto(d *Decision, req *exchange.Request, fromTier bool) {
 	d.decide(req, fromTier)
 }
 
+// Reset forgets the decision, and keeps its memory for DecideInto.
+func (d *Decision) Reset() { *d = Decision{text: d.text[:0]} }
+
 // Scopes are the scopes that cover whatever is stored for the request.
 func (d *Decision) Scopes() []response.ScopeHash {
 	url := response.HashScope(command.Scope{Kind: command.ScopeURL, Site: d.site.doc.Site, Value: d.Target})

@@ -6,7 +6,8 @@ package store
 
 import "freshet/edge/response"
 
-// Store holds stored responses. It may be used from any goroutine.
+// Store holds stored responses. It may be used from any goroutine. Of a key that it is
+// asked for it keeps nothing: the text may lie in memory that is used again.
 type Store interface {
 	// Get is the response under key, nil if there is none. What lies in RAM it gives
 	// without allocating; else it blocks while the head is read.

@@ -68,6 +68,11 @@ func (b *Block) Add(name, value string) error {
 	return nil
 }
 
+// AddBytes is Add with the value in memory of the caller's, which is copied.
+func (b *Block) AddBytes(name string, value []byte) error {
+	return b.Add(name, unsafe.String(unsafe.SliceData(value), len(value)))
+}
+
 // Set makes name stand once, with value: in the place of the first field of that
 // name, or at the end. Its errors are Add's; then the block is as it was.
 func (b *Block) Set(name, value string) error {

@@ -8,7 +8,9 @@ type Draft struct {
 }
 
 // Begin makes the draft a copy of from, without the fields for which keep says no.
+// from may be the draft as it is.
 func (d *Draft) Begin(from *Block, keep func(name, value string) bool) {
+	d.at = 1 - d.at
 	from.Copy(d.Block(), keep)
 }
 

@@ -17,8 +17,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"freshet/internal/command"
 	"freshet/internal/header"
@@ -76,27 +78,40 @@ func (t Truth) Satisfies(f Fence) bool {
 
 // AppendTo writes the fence into h.
 func (f Fence) AppendTo(h *header.Block) error {
-	return h.Set(FenceField, format(f.Log, "hard", f.Hard, "floor", f.Floor, "born", f.Born))
+	var room [128]byte
+	return set(h, FenceField, appendPart(appendPart(appendPart(appendLog(room[:0], f.Log), "hard", f.Hard), "floor", f.Floor), "born", f.Born))
 }
 
 // AppendTo writes the truth into h.
 func (t Truth) AppendTo(h *header.Block) error {
-	return h.Set(TrueField, format(t.Log, "born", t.Born, "asof", t.AsOf))
+	var room [128]byte
+	return set(h, TrueField, appendPart(appendPart(appendLog(room[:0], t.Log), "born", t.Born), "asof", t.AsOf))
 }
 
-func format(log command.LogID, parts ...any) string {
-	var b strings.Builder
-	b.WriteString("log=" + log.String())
-	for i := 0; i < len(parts); i += 2 {
-		fmt.Fprintf(&b, ", %s=%d", parts[i], uint64(parts[i+1].(command.Seq)))
+// set is h.Set of a value that is copied.
+func set(h *header.Block, name string, value []byte) error {
+	return h.Set(name, unsafe.String(unsafe.SliceData(value), len(value)))
+}
+
+func appendLog(dst []byte, log command.LogID) []byte {
+	dst = append(dst, "log="...)
+	for shift := 60; shift >= 0; shift -= 4 {
+		dst = append(dst, "0123456789abcdef"[log>>shift&15])
 	}
-	return b.String()
+	return dst
+}
+
+func appendPart(dst []byte, name string, seq command.Seq) []byte {
+	dst = append(append(append(dst, ", "...), name...), '=')
+	return strconv.AppendUint(dst, uint64(seq), 10)
 }
 
 // ReadFence reads the fence of a trusted request; without the field it is zero.
 func ReadFence(h *header.Block) (Fence, error) {
 	var f Fence
-	err := parse(h.Get(FenceField), &f.Log, map[string]*command.Seq{"hard": &f.Hard, "floor": &f.Floor, "born": &f.Born})
+	parts := [...]part{{name: "hard"}, {name: "floor"}, {name: "born"}}
+	err := parse(h.Get(FenceField), &f.Log, parts[:])
+	f.Hard, f.Floor, f.Born = parts[0].seq, parts[1].seq, parts[2].seq
 	return f, err
 }
 
@@ -105,16 +120,24 @@ func ReadTruth(h *header.Block) (t Truth, ok bool, err error) {
 	if !h.Has(TrueField) {
 		return Truth{}, false, nil
 	}
-	err = parse(h.Get(TrueField), &t.Log, map[string]*command.Seq{"born": &t.Born, "asof": &t.AsOf})
+	parts := [...]part{{name: "born"}, {name: "asof"}}
+	err = parse(h.Get(TrueField), &t.Log, parts[:])
+	t.Born, t.AsOf = parts[0].seq, parts[1].seq
 	if err == nil && t.AsOf < t.Born {
 		err = fmt.Errorf("%w: asof below born", ErrMalformed)
 	}
 	return t, err == nil, err
 }
 
+// part is a sequence by its name.
+type part struct {
+	name string
+	seq  command.Seq
+}
+
 // parse reads "name=value, …". Names that are not known are ignored: a newer node
 // may say more.
-func parse(s string, log *command.LogID, parts map[string]*command.Seq) error {
+func parse(s string, log *command.LogID, parts []part) error {
 	if len(s) > 512 {
 		return fmt.Errorf("%w: %d bytes", ErrMalformed, len(s))
 	}
@@ -126,10 +149,11 @@ func parse(s string, log *command.LogID, parts map[string]*command.Seq) error {
 			}
 			return fmt.Errorf("%w: %q", ErrMalformed, name)
 		}
-		base, into := 10, parts[name]
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+		base := 10
 		if name == "log" {
 			base = 16
-		} else if into == nil {
+		} else if i < 0 {
 			continue
 		}
 		n, err := strconv.ParseUint(value, base, 64)
@@ -139,7 +163,7 @@ func parse(s string, log *command.LogID, parts map[string]*command.Seq) error {
 		if name == "log" {
 			*log = command.LogID(n)
 		} else {
-			*into = command.Seq(n)
+			parts[i].seq = command.Seq(n)
 		}
 	}
 	return nil
@@ -169,8 +193,12 @@ func (k Key) Prove(h *header.Block) error {
 
 // Trusts reports whether a request carries the proof.
 func (k Key) Trusts(h *header.Block) bool {
-	return k.proof != "" && subtle.ConstantTimeCompare([]byte(h.Get(ProofField)), []byte(k.proof)) == 1
+	given := h.Get(ProofField)
+	return k.proof != "" && subtle.ConstantTimeCompare(bytesOf(given), bytesOf(k.proof)) == 1
 }
+
+// bytesOf are those of a string, which nobody may change.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // Strip removes every field of ours, so that nobody outside sees or forges one.
 func Strip(h *header.Block) {

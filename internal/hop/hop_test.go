@@ -86,3 +86,22 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A mid answers edges from RAM as an edge answers clients: what the tiers say to each
+// other must not cost allocations.
+func TestWhatATierIsAskedAndAnswersIsReadAndWrittenWithoutAllocating(t *testing.T) {
+	k, h, out := NewKey("secret"), new(header.Block), new(header.Block)
+	f := Fence{Log: 1, Hard: 2, Floor: 3, Born: 4}
+	if err := errors.Join(k.Prove(h), f.AppendTo(h)); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		out.Reset()
+		got, err := ReadFence(h)
+		if !k.Trusts(h) || got != f || err != nil || (Truth{Log: 1, Born: 4, AsOf: 5}).AppendTo(out) != nil {
+			t.Fatal("misread")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -74,8 +74,13 @@ const (
 	ifModifiedSince
 )
 
+var conditional = header.NamesOf("If-Match", "If-Unmodified-Since", "If-None-Match", "If-Modified-Since")
+
 // conditionsOf looks once through a header for the conditional fields.
 func conditionsOf(h *header.Block) (c conditions) {
+	if !h.HasAny(conditional) {
+		return 0
+	}
 	for i := range h.Len() {
 		name, _ := h.At(i)
 		if len(name) < len("If-Match") || name[2] != '-' {
@@ -151,10 +156,9 @@ func (f *Facts) strongDate() bool {
 
 // NotModifiedHeader is the header of a 304 made of a stored one (RFC 9110
 // §15.4.5): without what describes the content that is not sent, but for what the
-// section demands, and Last-Modified where there is no entity-tag.
-func NotModifiedHeader(stored *header.Block, f *Facts) *header.Block {
-	h := stored.Clone()
-	h.Filter(func(name, _ string) bool {
+// section demands, and Last-Modified where there is no entity-tag. It is in draft.
+func NotModifiedHeader(draft *header.Draft, stored *header.Block, f *Facts) *header.Block {
+	draft.Begin(stored, func(name, _ string) bool {
 		switch {
 		case header.EqualName(name, "Content-Location"), header.HasPrefixName(name, "Content-Security-Policy"):
 			return true
@@ -165,5 +169,5 @@ func NotModifiedHeader(stored *header.Block, f *Facts) *header.Block {
 		}
 		return !header.HasPrefixName(name, "Content-")
 	})
-	return h
+	return draft.Block()
 }

@@ -3,6 +3,8 @@ package httpcache
 import (
 	"strings"
 	"testing"
+
+	"freshet/internal/header"
 )
 
 func TestEntityTags(t *testing.T) {
@@ -120,7 +122,7 @@ func TestNotModifiedHeader(t *testing.T) {
 	h := fields(t, lines...)
 	names := func(f *Facts) string {
 		var got []string
-		for name := range NotModifiedHeader(h, f).All() {
+		for name := range NotModifiedHeader(new(header.Draft), h, f).All() {
 			got = append(got, name)
 		}
 		return strings.Join(got, " ")

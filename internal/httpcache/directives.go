@@ -123,11 +123,16 @@ func (d *ResponseDirectives) qualified(unqualified *bool, x directive) {
 	d.Withheld = withheld
 }
 
+var requestDirectives = header.NamesOf("Cache-Control", "Pragma")
+
 // ParseRequest reads Cache-Control of a request, and Pragma: no-cache where there
 // is none (§5.4). It does not allocate. Malformed times: a max-age counts as zero;
 // a min-fresh, a max-stale and a stale-if-error as not given.
 func ParseRequest(h *header.Block) RequestDirectives {
 	d := RequestDirectives{MaxAge: Absent, MinFresh: Absent, MaxStale: Absent, StaleIfError: Absent}
+	if !h.HasAny(requestDirectives) {
+		return d
+	}
 	given, pragma := false, false
 	for name, v := range h.All() {
 		switch {

@@ -27,7 +27,8 @@ func appendNormal(dst []byte, name, value string) []byte {
 	switch {
 	case name == "accept-encoding" || name == "accept-language":
 		languages := name == "accept-language"
-		if prefs, ok := parsePreferences(value, languages); ok {
+		var few [16]preference
+		if prefs, ok := parsePreferences(few[:0], value, languages); ok {
 			return appendPreferences(dst, prefs, languages)
 		}
 		return append(append(dst, '='), value...)
@@ -46,9 +47,10 @@ type preference struct {
 // maxPreferences bounds what is sorted for one field.
 const maxPreferences = 64
 
-// parsePreferences reads "name;q=0.5, …", of languages or of content codings. ok is false if anything is malformed, or
-// a name stands twice with different weights.
-func parsePreferences(value string, languages bool) (prefs []preference, ok bool) {
+// parsePreferences appends what "name;q=0.5, …" says, of languages or of content
+// codings, to none. ok is false if anything is malformed, or a name stands twice with
+// different weights.
+func parsePreferences(prefs []preference, value string, languages bool) (_ []preference, ok bool) {
 	for m := range members(value) {
 		name, parameter, weighted := strings.Cut(m, ";")
 		p := preference{strings.ToLower(trimSpace(name)), 1000}

@@ -141,7 +141,7 @@ func FuzzVary(f *testing.F) {
 		if again := string(appendNormal(nil, "foo", tight)); again != tight {
 			t.Fatalf("%q is %q, and that is %q", b, tight, again)
 		}
-		if prefs, ok := parsePreferences(a, false); ok {
+		if prefs, ok := parsePreferences(nil, a, false); ok {
 			form := string(appendPreferences(nil, prefs, false))
 			slices.Reverse(prefs)
 			if again := string(appendPreferences(nil, prefs, false)); again != form {

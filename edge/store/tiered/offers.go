@@ -1,6 +1,10 @@
 package tiered
 
-import "freshet/edge/response"
+import (
+	"strings"
+
+	"freshet/edge/response"
+)
 
 // offerQueue is how many keys may wait to be offered to a disk. Beyond that the disk is
 // too slow for the offers to be worth waiting for; the next hit tries again.
@@ -23,6 +27,7 @@ func newOffers(s *Store) *offers {
 
 // add has key offered soon, if there is room.
 func (o *offers) add(key response.Key) {
+	key.Text = strings.Clone(key.Text) // it may lie in memory that a request leaves to the next
 	select {
 	case o.keys <- key:
 	default:

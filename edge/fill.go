@@ -237,6 +237,10 @@ func (f *fill) keep(r *response.Response) {
 		return
 	case r.Status >= 500 && f.base != nil && f.base.At(r.Received) != httpcache.Expired:
 		return
+	case r.Kind == response.Sliced:
+		if held := e.store.Get(f.place(r)); held != nil && f.isOlder(r, held) {
+			return // while it came, which may take hours, the content has changed
+		}
 	}
 	f.put(r)
 }

@@ -9,10 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"freshet/edge/exchange"
+	"freshet/edge/response"
 	"freshet/internal/command"
+	"freshet/internal/header"
 )
 
 // What a request forbids to store is not fetched slice by slice for it: where one is
@@ -283,43 +287,30 @@ func TestAContentThatIsGoneBetweenSlices(t *testing.T) {
 	}
 }
 
-// A content that is another one at every request leaves nothing behind when it is given
-// up on.
+// What came for a request that is given up on, as the content is another one each time,
+// is not left to wait for its client.
 func TestAContentThatChangesAtEveryRequest(t *testing.T) {
-	sizes := []int{2*mib + 5, 4*mib + 5, 6*mib + 5, 8*mib + 5, 10*mib + 5, 12*mib + 5, 14*mib + 5, 16*mib + 5}
-	body := someBytes(sizes[len(sizes)-1])
-	o := startOrigin(t, nil)
-	var h http.HandlerFunc = func(w http.ResponseWriter, r *http.Request) {
-		n := int(o.asked.Load()) - 1
-		content := body[:sizes[min(n, len(sizes)-1)]]
+	body := someBytes(12 * mib)
+	var n atomic.Int64
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		n := int(n.Add(1))
 		w.Header().Set("Cache-Control", "max-age=60")
 		w.Header().Set("ETag", fmt.Sprintf(`"v%d"`, n))
-		if strings.HasPrefix(r.Header.Get("Range"), "bytes=-") { // less than was asked for
-			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", len(content)-1, len(content)-1, len(content)))
-			w.WriteHeader(206)
-			_, _ = w.Write(content[len(content)-1:])
-			return
-		}
-		if n < len(sizes) && r.Header.Get("Range") != "" && r.Header.Get("If-None-Match") == "" {
-			// Of an origin that ignores ranges, a body long enough to be waited with.
-			w.Header().Set("Content-Length", fmt.Sprint(len(content)))
-			_, _ = w.Write(content)
-			return
+		content := body[:min(n, 5)*2*mib+5] // what the client wants the end of has always moved on
+		switch {
+		case n >= 5:
+			r.Header.Del("Range")
+			content = body
+		case n == 1: // less than was asked for
+			r.Header.Set("Range", "bytes=-1")
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
-	}
-	o.serve.Store(&h)
+	})
 	url, e := startLone(t, o.URL)
-	url += "/a"
-	for range 3 {
-		res, err := http.DefaultTransport.RoundTrip(request(t, url, "Range: bytes=-10"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := readAll(res)
-		t.Log(res.StatusCode, len(got), err, res.Header)
-		waitFor(t, func() bool { return e.fills.Held() == 0 })
+	if a := get(t, url+"/a", "Range: bytes=-10"); a.status != 502 {
+		t.Errorf("status %d after %d requests, not given up on", a.status, n.Load())
 	}
+	waitFor(t, func() bool { return e.fills.Held() == 0 })
 }
 
 // A content of absurd size can be explained.
@@ -341,5 +332,104 @@ func TestExplainOfAnAbsurdSize(t *testing.T) {
 	waitFor(t, func() bool { return e.fills.Held() == 0 })
 	if held := slicesOf(t, e, url); held != "0" {
 		t.Errorf("slices %s", held)
+	}
+}
+
+// What was begun to be fetched before the content changed does not take the place of the
+// new one, of which a part is stored meanwhile (RFC 9111 §4: the most recent response).
+func TestALateWholeDoesNotReplaceANewerContent(t *testing.T) {
+	one, two := someBytes(6*mib), someBytes(7 * mib)[mib:]
+	o := startSizes(t, one, `"v1"`)
+	release := make(chan struct{})
+	var slow http.HandlerFunc = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("Content-Length", fmt.Sprint(len(one)))
+		_, _ = w.Write(one[:5*mib])
+		w.(http.Flusher).Flush()
+		<-release
+		_, _ = w.Write(one[5*mib:])
+	}
+	o.serve.Store(&slow)
+	url, e := startLone(t, o.URL)
+	url += "/a"
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.set(two, `"v2"`)
+	wantBytes(t, "the new one", get(t, url, "Range: bytes=0-9"), two, 0, 10)
+	waitFor(t, func() bool { x := explainNow(t, e, url); return x.Stored != nil && x.Stored.Kind == "sliced" })
+	close(release)
+	if got, err := readAll(res); err != nil || got != string(one) {
+		t.Errorf("the old one: %d bytes, %v", len(got), err)
+	}
+	waitFor(t, func() bool { return e.fills.Held() == 0 })
+	wantBytes(t, "then", get(t, url, "Range: bytes=5-9"), two, 5, 10)
+	if a := get(t, url); a.body != string(two) {
+		t.Errorf("then %d bytes that are not the new one", len(a.body))
+	}
+}
+
+// A part that is late does not, either.
+func TestALatePartDoesNotReplaceANewerContent(t *testing.T) {
+	one, two := someBytes(6*mib), someBytes(7 * mib)[mib:]
+	o := startSizes(t, one, `"v1"`)
+	release := make(chan struct{})
+	var slow http.HandlerFunc = func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("ETag", `"v1"`)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", 3*mib, 4*mib-1, len(one)))
+		w.Header().Set("Content-Length", fmt.Sprint(mib))
+		w.WriteHeader(206)
+		_, _ = w.Write(one[3*mib : 3*mib+100_000])
+		w.(http.Flusher).Flush()
+		<-release
+		_, _ = w.Write(one[3*mib+100_000 : 4*mib])
+	}
+	o.serve.Store(&slow)
+	url, e := startLone(t, o.URL)
+	url += "/a"
+	res, err := http.DefaultTransport.RoundTrip(request(t, url, fmt.Sprintf("Range: bytes=%d-%d", 3*mib, 4*mib-1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.set(two, `"v2"`)
+	wantBytes(t, "the new one", get(t, url, "Range: bytes=0-9"), two, 0, 10)
+	waitFor(t, func() bool { x := explainNow(t, e, url); return x.Stored != nil && x.Stored.Kind == "sliced" })
+	close(release)
+	if got, err := readAll(res); err != nil || got != string(one[3*mib:4*mib]) {
+		t.Errorf("the old one: %d bytes, %v", len(got), err)
+	}
+	waitFor(t, func() bool { return e.fills.Held() == 0 })
+	a := get(t, url, "Range: bytes=5-9")
+	wantBytes(t, "then", a, two, 5, 10)
+	wantStatus(t, a, "; hit")
+}
+
+// A client so late that the store has lost even the last slice of a body that has ended
+// gets it from the origin.
+func TestTheLastSliceIsLoadedBack(t *testing.T) {
+	body := someBytes(6*mib + 5)
+	o := startSizes(t, body, `"v1"`)
+	url, e := startLone(t, o.URL)
+	url += "/a"
+	get(t, url)
+	x := explainNow(t, e, url)
+	head := e.store.Get(response.NewKey(x.Key + x.Variant))
+	lose(t, e, url, 6)
+	req := &exchange.Request{Method: "GET", Scheme: "http", Host: "a", Target: "/a", Header: new(header.Block), Received: time.Now()}
+	w := &walk{edge: e, ctx: t.Context(), req: req, key: head.Key}
+	w.site = e.sites.Load().byHost("a")
+	w.rules = w.site.Decide(req, false)
+	f := w.fill("GET")
+	r := head.WithBody(nil)
+	r.Kind, r.Complete = response.Content, 0 // as it was when the fill began
+	b, err := f.load(t.Context(), r, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := b.Bytes(); string(got) != string(body[6*mib:]) {
+		t.Errorf("%d bytes", len(got))
 	}
 }

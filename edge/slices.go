@@ -111,17 +111,24 @@ func (f *fill) keepSlice(r *response.Response) {
 // standsFor reports whether what is stored does for the content that r is a part of: it
 // is the whole of that or its head, and can be used.
 func (f *fill) standsFor(held, r *response.Response) bool {
+	if f.isOlder(r, held) {
+		return true
+	}
 	if held.Kind != response.Sliced && held.Kind != response.Content || !f.edge.table.Alive(held) {
 		return false
-	}
-	if held.Received.After(r.Received) && held.At(r.Received) == httpcache.Fresh {
-		return true // it is the more recent one (RFC 9111 §4)
 	}
 	same := held.Set == r.Set
 	if held.Kind == response.Content {
 		same = held.Body != nil && held.Body.Len() == r.Complete && httpcache.Combines(&held.Facts, &r.Facts)
 	}
 	return same && held.At(r.Received) == httpcache.Fresh
+}
+
+// isOlder reports whether what is stored is more recent than r, and can be used as it is:
+// that is what has to be used then (RFC 9111 §4).
+func (f *fill) isOlder(r, held *response.Response) bool {
+	return (held.Kind == response.Sliced || held.Kind == response.Content) && held.Received.After(r.Received) &&
+		held.At(f.edge.now()) == httpcache.Fresh && f.edge.table.Alive(held)
 }
 
 // becomesWhole makes an ordinary content of a set that is one slice, once that is whole.

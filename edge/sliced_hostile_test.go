@@ -419,9 +419,11 @@ func TestTheLastSliceIsLoadedBack(t *testing.T) {
 	head := e.store.Get(response.NewKey(x.Key + x.Variant))
 	lose(t, e, url, 6)
 	req := &exchange.Request{Method: "GET", Scheme: "http", Host: "a", Target: "/a", Header: new(header.Block), Received: time.Now()}
-	w := &walk{edge: e, ctx: t.Context(), req: req, key: head.Key}
-	w.site = e.sites.Load().byHost("a")
-	w.rules = w.site.Decide(req, false)
+	w := new(walk)
+	w.enlist(e, t.Context(), req, nil)
+	if _, text := w.admit(); text != "" {
+		t.Fatal(text)
+	}
 	f := w.fill("GET")
 	r := head.WithBody(nil)
 	r.Kind, r.Complete = response.Content, 0 // as it was when the fill began

@@ -29,6 +29,7 @@ const ChallengePath = "/.well-known/acme-challenge/"
 
 const (
 	orderTime     = 3 * time.Minute  // for one certificate, with its retries
+	orderWait     = 30 * time.Second // that a handshake waits for it at most
 	maxOrders     = 16               // under way at once
 	maxRefused    = 4096             // hosts whose failure is remembered
 	firstRefusal  = time.Minute      // until a host that failed is tried again; doubles
@@ -139,7 +140,7 @@ func (o *ordered) run(ctx context.Context) {
 }
 
 // get is the certificate of a host that may have one. It waits for one that is being
-// ordered as long as ctx allows; the order goes on after that.
+// ordered, within orderWait and as long as ctx allows; the order goes on after that.
 func (o *ordered) get(ctx context.Context, host string) (*tls.Certificate, error) {
 	if len(host) > maxACMEHost {
 		return nil, errLongHost
@@ -156,6 +157,8 @@ func (o *ordered) get(ctx context.Context, host string) (*tls.Certificate, error
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, orderWait)
+	defer cancel()
 	select {
 	case <-f.done:
 	case <-ctx.Done():

@@ -1,5 +1,3 @@
-// Package listener carries requests between clients and an exchange.Handler. This
-// is the full lane, net/http: every protocol and every request that it reads.
 package listener
 
 import (
@@ -10,16 +8,24 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"freshet/edge/exchange"
+	"freshet/edge/listener/limits"
 	"freshet/internal/header"
 )
 
-// Full is an http.Handler that hands every request to Handler.
+// Full is the full lane of HTTP/1.1: an http.Handler that hands every request that
+// net/http reads to Handler.
 type Full struct {
 	Handler exchange.Handler
 	Now     func() time.Time
+	Limits  limits.Config       // of the head's fields and of bodies; zeros are defaults
+	Limited func(limits.Reason) // told what was cut off, and why; nil: nobody is
+
+	once   sync.Once
+	limits limits.Config
 }
 
 type connKey struct{}
@@ -33,15 +39,21 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 // ServeHTTP builds the exchange. A request that cannot be one is refused here: a
 // target that is no path, a host that is none, more header than a block holds.
 func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req, status, why := f.request(r)
+	f.once.Do(func() { f.limits = f.Limits.WithDefaults() })
+	last := doubtful(r)
+	if c, ok := r.Context().Value(connKey{}).(*fullConn); ok {
+		c.inBody.Store(true)
+		last = last || c.last()
+	}
+	req, status, why := f.request(w, r)
 	if status != 0 {
-		if doubtful(r) {
+		if last || req != nil {
 			w.Header().Set("Connection", "close")
 		}
 		http.Error(w, strconv.Itoa(status)+" "+http.StatusText(status)+": "+why, status)
 		return
 	}
-	to := &responder{w: w, head: r.Method == http.MethodHead, last: doubtful(r)}
+	to := &responder{w: w, head: r.Method == http.MethodHead, last: last}
 	f.Handler.Serve(r.Context(), req, to)
 	if to.broken {
 		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
@@ -56,7 +68,16 @@ func doubtful(r *http.Request) bool {
 	return r.ProtoMajor == 1 && (r.ProtoMinor == 0 || len(r.TransferEncoding) > 0)
 }
 
-func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why string) {
+// limited tells that a limit has cut something.
+func (f *Full) limited(why limits.Reason) {
+	if f.Limited != nil {
+		f.Limited(why)
+	}
+}
+
+// request reads a request, or says what is wrong with it; one that is given with that is
+// not read to its end.
+func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Request, status int, why string) {
 	target := r.RequestURI
 	if !strings.HasPrefix(target, "/") {
 		// Absolute form (RFC 9112 §3.2.2): what follows the authority is the target.
@@ -77,7 +98,12 @@ func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why 
 	h := new(header.Block)
 	for name, values := range r.Header {
 		for _, value := range values {
+			if h.Len() >= f.limits.HeaderFields {
+				f.limited(limits.HeaderFields)
+				return nil, http.StatusRequestHeaderFieldsTooLarge, "there are too many fields"
+			}
 			if err := h.Add(name, value); errors.Is(err, header.ErrTooLarge) {
+				f.limited(limits.HeaderBytes)
 				return nil, http.StatusRequestHeaderFieldsTooLarge, err.Error()
 			} else if err != nil {
 				return nil, http.StatusBadRequest, err.Error()
@@ -90,11 +116,20 @@ func (f *Full) request(r *http.Request) (req *exchange.Request, status int, why 
 	if r.TLS != nil {
 		req.Scheme = "https"
 	}
-	if r.ContentLength != 0 {
-		req.Body, req.Length = r.Body, r.ContentLength
-	}
-	req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
 	req.Conn, _ = r.Context().Value(connKey{}).(net.Conn)
+	if c, ok := req.Conn.(*fullConn); ok {
+		req.Scheme, req.Remote = c.client.scheme, c.client.remote
+	} else {
+		req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
+	}
+	if r.ContentLength == 0 {
+		return req, 0, ""
+	}
+	if most := f.limits.BodyBytes; most > 0 && r.ContentLength > most {
+		f.limited(limits.BodyBytes)
+		return req, http.StatusRequestEntityTooLarge, "the body is larger than this node allows"
+	}
+	req.Body, req.Length = f.body(w, r), r.ContentLength
 	return req, 0, ""
 }
 

@@ -79,31 +79,43 @@ var hopByHop = []string{
 // RFC 9110 §7.6.1 and those that Connection names. It allocates nothing where
 // Connection names none of the block's fields or few.
 func (b *Block) RemoveHopByHop() {
+	if b.names&hopBits == 0 {
+		return
+	}
 	var few [8]string
 	named := few[:0]
 	for v := range b.Values("Connection") {
 		for token := range strings.SplitSeq(v, ",") {
 			token = strings.TrimSpace(token)
-			if b.Has(token) && !containsName(hopByHop, token) && !containsName(named, token) {
+			if b.Has(token) && !containsName(named, token) {
 				named = append(named, token)
 			}
 		}
 	}
-	b.names = 0
-	kept := b.fields[:0]
-	for _, f := range b.fields {
-		name := b.slice(f.name, f.nameLen)
-		if hopNames.bits&bitOf(name) != 0 && containsName(hopByHop, name) || containsName(named, name) {
-			b.gaps = true
-			continue
-		}
-		kept = append(kept, f)
-		b.names |= bitOf(name)
+	for _, name := range hopByHop {
+		b.cut(name)
 	}
-	b.fields = kept
+	for _, name := range named {
+		b.cut(name)
+	}
 }
 
-var hopNames = NamesOf(hopByHop...)
+var hopBits = NamesOf(hopByHop...).bits
+
+// cut removes the fields of that name and leaves their bytes where they are.
+func (b *Block) cut(name string) {
+	kept := b.find(name, 0)
+	if kept < 0 {
+		return
+	}
+	for _, f := range b.fields[kept+1:] {
+		if int(f.nameLen) != len(name) || !EqualName(b.slice(f.name, f.nameLen), name) {
+			b.fields[kept] = f
+			kept++
+		}
+	}
+	b.fields, b.gaps = b.fields[:kept], true
+}
 
 func containsName(names []string, name string) bool {
 	for _, n := range names {

@@ -142,7 +142,15 @@ func isTokenByte(c byte) bool {
 }
 
 // trimSpace removes OWS (RFC 9110 §5.6.3).
-func trimSpace(s string) string { return strings.Trim(s, " \t") }
+func trimSpace(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 func contains(list []string, s string) bool {
 	for _, l := range list {

@@ -1,15 +1,11 @@
 package edge
 
-import (
-	"freshet/edge/response"
-	"freshet/edge/upstream"
-)
+import "freshet/edge/response"
 
 // ahead is the fill of a slice that is going to be wanted next.
 type ahead struct {
-	n      int64
-	fill   *upstream.Fill
-	leader bool
+	n int64
+	arrival
 }
 
 // arrives reports whether a source is on its way from a parent.
@@ -46,7 +42,7 @@ func (s *sliced) lookAhead(n, end int64) {
 		s.account.credit.refund(a.paid)
 	}
 	if err == nil && f != nil {
-		s.ahead = &ahead{n, f, leader}
+		s.ahead = &ahead{n, arrival{f, leader}}
 	}
 }
 
@@ -62,7 +58,7 @@ func (s *sliced) awaited(n, pos, end int64) *source {
 		a.fill.Leave()
 		return nil
 	}
-	return s.arriving(&arrival{a.fill, a.leader}, pos, end)
+	return s.arriving(&a.arrival, pos, end)
 }
 
 // lookAway ends what was begun ahead.

@@ -77,8 +77,8 @@ func (s *sliced) at(pos, end int64) (*source, error) {
 	if src := s.awaited(n, pos, end); src != nil {
 		return src, nil
 	}
-	for attempt := 1; attempt <= maxAttempts; attempt++ {
-		key := response.SliceKey(s.head.Key, s.head.Set, n)
+	key := response.SliceKey(s.head.Key, s.head.Set, n)
+	for attempt := 1; attempt <= maxAttempts; {
 		looked := s.w.edge.slicing.changes.of(key)
 		src, gap := s.held(key, n, pos, end)
 		if src != nil {
@@ -90,9 +90,12 @@ func (s *sliced) at(pos, end int64) (*source, error) {
 		if !s.w.fetches(s.head) {
 			return nil, errMissing
 		}
-		src, err := s.fetch(want{key, looked, n, pos, gap}, end, attempt)
+		src, asked, err := s.fetch(want{key, looked, n, pos, gap}, end, attempt)
 		if src != nil || err != nil {
 			return src, err
+		}
+		if asked { // else others have stored something there, which may happen any number of times
+			attempt++
 		}
 	}
 	return nil, errUnsettled
@@ -260,35 +263,35 @@ type want struct {
 }
 
 // fetch joins the fill of what is wanted or begins one. It returns neither a source nor
-// an error where the store is to be looked at again, or more to be demanded. When
+// an error where the store is to be looked at again or, with asked, more to be demanded. When
 // something else came before anything was sent, the walk has it. Of an origin that
 // ignores ranges the whole comes, which is read up to end: asking it again for every slice
 // would bring the whole every time.
-func (s *sliced) fetch(want want, end int64, attempt int) (*source, error) {
+func (s *sliced) fetch(want want, end int64, attempt int) (src *source, asked bool, err error) {
 	w := s.w
 	f, leader, err := s.begin(want, attempt)
 	if f == nil || err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	s.went = true
 	if err := f.Wait(w.ctx); err != nil {
 		f.Leave()
-		return nil, err
+		return nil, true, err
 	}
 	a, r := &arrival{f, leader}, f.Response()
 	if !s.same(r) {
 		if s.begun {
 			s.outdated(f.Reply().Status, r)
 			f.Leave()
-			return nil, errChanged
+			return nil, true, errChanged
 		}
 		w.came, w.ask = a, askFor(httpcache.Span{Start: want.pos, End: want.end}, 0)
-		return nil, errChanged
+		return nil, true, errChanged
 	}
 	if r.Kind == response.Slice {
 		end = want.end
 	}
-	return s.arriving(a, want.pos, end), nil
+	return s.arriving(a, want.pos, end), true, nil
 }
 
 // outdated lets go of the head when an answer to a request for a slice says that there is

@@ -8,7 +8,9 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -434,4 +436,38 @@ func TestTheLastSliceIsLoadedBack(t *testing.T) {
 	if got := b.Bytes(); string(got) != string(body[6*mib:]) {
 		t.Errorf("%d bytes", len(got))
 	}
+}
+
+// However often others store pieces of a slice that a client waits for, its transfer does
+// not break off.
+func TestASliceThatOthersKeepStoring(t *testing.T) {
+	body := someBytes(2 * mib)
+	o := startSizes(t, body, `"v1"`)
+	url, e := startLone(t, o.URL)
+	url += "/a"
+	spendCredit(e)
+	get(t, url, "Range: bytes=0-9")
+	waitFor(t, func() bool { return slicesOf(t, e, url) == "0" })
+	x := explainNow(t, e, url)
+	key := response.SliceKey(response.NewKey(x.Key), e.store.Get(response.NewKey(x.Key)).Set, 0)
+	ended := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+				if held := e.store.Get(key); held != nil {
+					e.put(held)
+				}
+				runtime.Gosched()
+			}
+		}
+	})
+	for at := range 4 {
+		wantBytes(t, "a range", get(t, url, fmt.Sprintf("Range: bytes=%d-%d", at*30_000, at*30_000+20_000)), body, at*30_000, at*30_000+20_001)
+	}
+	close(ended)
+	others.Wait()
 }

@@ -47,6 +47,7 @@ type Site struct {
 	matched []string      // fields that rules match on: tiers of ours get them
 	schemes bool          // rules match on the scheme, likewise
 	wide    []response.ScopeHash
+	strict  string // Strict-Transport-Security; "" for none
 }
 
 // keep is what of a request may reach the origin when the answer is for others.
@@ -60,7 +61,7 @@ type keep struct {
 // error names the rule; documents that site.Parse accepts have none.
 func Compile(doc *site.Document) (*Site, error) {
 	s := &Site{
-		doc: doc, hosts: make(map[string]bool), policy: basePolicy(doc),
+		doc: doc, hosts: make(map[string]bool), policy: basePolicy(doc), strict: doc.HTTPS.StrictTransportSecurity(),
 		keep: keep{cookies: doc.Cache.PassCookies, honourRequest: doc.Cache.HonourRequest},
 		wide: []response.ScopeHash{
 			response.HashScope(command.Scope{Kind: command.ScopeSite, Site: doc.Site}),

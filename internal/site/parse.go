@@ -59,6 +59,7 @@ func (d *Document) check(report *document.Report) {
 			report.Mistake("origin.url", "%v", err)
 		}
 	}
+	d.HTTPS.check(report)
 	d.Cache.check(report, d.Hosts)
 	d.checkRules(report)
 	if d.Origin.Host == "" {

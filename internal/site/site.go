@@ -11,6 +11,7 @@ type Document struct {
 	Site   string   `yaml:"site" required:"true" doc:"The site's name: lower-case letters, digits and dashes, at most 63."`
 	Hosts  []string `yaml:"hosts" required:"true" doc:"Host names that clients use, all for the same content: names, *.suffix for any name below it, or * for any host."`
 	Origin Origin   `yaml:"origin,omitempty" doc:"Where the content comes from; the cluster's own origin if nothing is said."`
+	HTTPS  HTTPS    `yaml:"https" doc:"What plain HTTP and HTTPS have to do with each other."`
 	Cache  Cache    `yaml:"cache" doc:"How responses are cached."`
 	Rules  []Rule   `yaml:"rules,omitempty" doc:"What is different for some requests: every rule that matches counts, in order; of two that say something about one thing the later wins. At most 200."`
 

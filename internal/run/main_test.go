@@ -8,6 +8,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(handingOverEnv) != "" {
+		handingOver()
+		return
+	}
 	if os.Getenv(signalledEnv) != "" {
 		signalled()
 		return

@@ -1,0 +1,164 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// ErrHandedOver is the cause of the end of a process that a successor has taken over
+// from: it finishes what is under way and takes on nothing new.
+var ErrHandedOver = errors.New("handed over to a new process")
+
+// handOverTimeout is how long a successor may take until it is ready to take over: it
+// reads its configuration, no more.
+const handOverTimeout = 30 * time.Second
+
+// handOverEnv names the variable that tells a process what it inherits, as JSON.
+const handOverEnv = "FRESHET_HANDOVER"
+
+// predecessor is what a process knows of the one that it takes over from.
+type predecessor struct {
+	Generation uint8    `json:"generation"` // the predecessor's
+	Sockets    []socket `json:"sockets"`    // file descriptors from firstInherited on, in this order
+	Ready      int      `json:"ready"`      // file descriptor: a byte written says that the successor can begin
+	Released   int      `json:"released"`   // file descriptor: ends when the predecessor has let go
+
+	ready, released *os.File
+}
+
+// firstInherited is the first file descriptor that a child gets besides the standard ones.
+const firstInherited = 3
+
+// Inherit is what this process has from its predecessor, which may be nothing.
+func Inherit() (*Sockets, error) {
+	s := new(Sockets)
+	text := os.Getenv(handOverEnv)
+	if text == "" {
+		return s, nil
+	}
+	if err := os.Unsetenv(handOverEnv); err != nil {
+		return nil, err
+	}
+	p := new(predecessor)
+	if err := json.Unmarshal([]byte(text), p); err != nil {
+		return nil, fmt.Errorf("read %s: %w", handOverEnv, err)
+	}
+	inherit := func(fd int, name string) *os.File {
+		syscall.CloseOnExec(fd)
+		_ = syscall.SetNonblock(fd, true) // for deadlines; an error shows when it is used
+		return os.NewFile(uintptr(fd), name)
+	}
+	for i := range p.Sockets {
+		p.Sockets[i].file = inherit(firstInherited+i, p.Sockets[i].Addr)
+	}
+	p.ready, p.released = inherit(p.Ready, "ready"), inherit(p.Released, "released")
+	s.predecessor, s.mu.inherited = p, p.Sockets
+	return s, nil
+}
+
+// TakeOver tells the predecessor, if there is one, that this process can begin, and waits
+// until that has let go of what only one of them can have: directories, names, leases.
+func (s *Sockets) TakeOver(ctx context.Context) error {
+	p := s.predecessor
+	if p == nil {
+		return nil
+	}
+	defer p.released.Close()
+	_, err := p.ready.Write([]byte{1})
+	if err = errors.Join(err, p.ready.Close()); err != nil {
+		return fmt.Errorf("take over: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = p.released.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := p.released.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return errors.Join(fmt.Errorf("take over: %w", err), context.Cause(ctx))
+	}
+	return nil
+}
+
+// Successor is a process that is about to take over from this one.
+type Successor struct{ released *os.File }
+
+// HandOver starts the binary that this process was started from (which may be a newer one
+// by now) with the same arguments, and returns when that can take over. This process
+// then ends its work in whatever way it likes, calls Release, and exits. After an error
+// there is no successor and this process goes on.
+func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
+	binary, err := binaryPath()
+	if err != nil {
+		return nil, fmt.Errorf("hand over: %w", err)
+	}
+	s.mu.Lock()
+	p := predecessor{Generation: s.Generation(), Sockets: append([]socket(nil), s.mu.open...)}
+	s.mu.Unlock()
+	readyR, readyW, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("hand over: %w", err)
+	}
+	defer readyR.Close()
+	defer readyW.Close()
+	releasedR, releasedW, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("hand over: %w", err)
+	}
+	defer releasedR.Close()
+
+	cmd := exec.Command(binary, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	for _, socket := range p.Sockets {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, socket.file)
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, readyW, releasedR)
+	p.Ready = firstInherited + len(p.Sockets)
+	p.Released = p.Ready + 1
+	text, err := json.Marshal(p)
+	if err != nil {
+		return nil, errors.Join(err, releasedW.Close())
+	}
+	cmd.Env = append(os.Environ(), handOverEnv+"="+string(text))
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close())
+	}
+	readyW.Close() // the successor's end is the only one left: it ends with that
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+
+	_ = readyR.SetReadDeadline(time.Now().Add(handOverTimeout))
+	stop := context.AfterFunc(ctx, func() { _ = readyR.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := readyR.Read(make([]byte, 1)); err != nil {
+		_ = cmd.Process.Kill()
+		return nil, errors.Join(fmt.Errorf("hand over: the new process is not ready: %w", errors.Join(err, <-exited)), releasedW.Close())
+	}
+	return &Successor{releasedW}, nil
+}
+
+// Release tells the successor that this process has let go of what only one of them can
+// have. The end of this process does so too. It may be called more than once.
+func (s *Successor) Release() { s.released.Close() }
+
+// binaryPath is where the binary lies that this process was started from: the file may
+// have been replaced since, which the kernel's own name of it does not tell.
+func binaryPath() (string, error) {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// HangUps returns a channel of SIGHUPs, which end the process no more until stop is called.
+func HangUps() (hangUps <-chan os.Signal, stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	return c, func() { signal.Stop(c) }
+}

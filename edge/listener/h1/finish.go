@@ -1,0 +1,101 @@
+package h1
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+const (
+	// lingerTime is how long a client that was told that its connection ends may take to
+	// close it, and lingerBytes what it may send meanwhile. Closed at once with bytes unread, the
+	// kernel would reset the connection, and the last answer with it (RFC 9112 §9.6).
+	lingerTime  = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// finish ends the connection, or passes it on.
+func (c *conn) finish() {
+	if c.fate == passed {
+		c.passOn()
+		return
+	}
+	c.put()
+	if c.fate == closing {
+		c.linger()
+	}
+	_ = c.net.Close()
+	c.server.forget(c)
+}
+
+func (c *conn) linger() {
+	half, ok := c.net.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime))
+	var p [512]byte
+	for left := lingerBytes; left > 0; {
+		n, err := c.net.Read(p[:])
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
+
+// passOn gives the full lane the connection, with what was read of it.
+func (c *conn) passOn() {
+	s := c.server
+	if s.Full == nil {
+		c.get()
+		c.say(501)
+		c.put()
+		c.linger()
+		_ = c.net.Close()
+		s.forget(c)
+		return
+	}
+	rest := append([]byte(nil), c.w.in[c.w.start:c.w.end]...)
+	c.put()
+	s.forget(c)
+	_ = c.net.SetDeadline(time.Time{})
+	s.Full(&unreadConn{Conn: c.net, rest: rest})
+}
+
+// unreadConn is a connection some of whose bytes were read and are to be read again.
+type unreadConn struct {
+	net.Conn
+	rest []byte
+}
+
+// Read gives those bytes first.
+func (c *unreadConn) Read(p []byte) (int, error) {
+	if len(c.rest) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.rest)
+	if c.rest = c.rest[n:]; len(c.rest) == 0 {
+		c.rest = nil
+	}
+	return n, nil
+}
+
+// NetConn is the connection itself.
+func (c *unreadConn) NetConn() net.Conn { return c.Conn }
+
+// ReadFrom has the kernel copy from files, as the connection itself would.
+func (c *unreadConn) ReadFrom(r io.Reader) (int64, error) {
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+// CloseWrite ends the sending half.
+func (c *unreadConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

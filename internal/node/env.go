@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,6 +27,31 @@ type Env struct {
 	Cluster cluster.Cluster
 	Bus     bus.Bus
 	Version string // of the binary
+	// Sockets are where the role's listening sockets come from, so that a successor of the
+	// process can have them; nil for its own.
+	Sockets *run.Sockets
+	// Release, if not nil, is called by a role that has let go, while it drains, of all that
+	// a successor of the process needs for itself. The end of the role does so too.
+	Release func()
+}
+
+// ListenOn opens a TCP address with n sockets, or as many as were inherited.
+func (e Env) ListenOn(addr string, n int) ([]net.Listener, error) {
+	return e.Sockets.Listen("tcp", addr, n)
+}
+
+// ListenPacketOn opens a UDP address that a successor can share.
+func (e Env) ListenPacketOn(addr string) (net.PacketConn, error) {
+	return e.Sockets.ListenPacket("udp", addr)
+}
+
+// sharing is how many sockets an address of a role has: where it takes connections by the
+// thousand each CPU has a queue of its own.
+func (f *File) sharing() int {
+	if f.Role == cluster.Edge || f.Role == cluster.Mid {
+		return runtime.GOMAXPROCS(0)
+	}
+	return 1
 }
 
 // Self is this node as the others are to see it, under the addresses of advertise,
@@ -59,12 +85,12 @@ func (e Env) Listen() (listeners []net.Listener, self cluster.Node, err error) {
 	}()
 	var bound []netip.AddrPort
 	for _, addr := range e.File.Listen {
-		ln, err := run.Listen("tcp", addr)
+		opened, err := e.ListenOn(addr, e.File.sharing())
 		if err != nil {
 			return listeners, self, err
 		}
-		listeners = append(listeners, ln)
-		bound = append(bound, ln.Addr().(*net.TCPAddr).AddrPort())
+		listeners = append(listeners, opened...)
+		bound = append(bound, opened[0].Addr().(*net.TCPAddr).AddrPort())
 	}
 	if e.File.Alone() {
 		return listeners, self, nil // nobody has to reach it by a single address

@@ -15,7 +15,8 @@ import (
 
 // Sockets are the listening sockets of a process. A process that takes over from a
 // running one (see HandOver) gets them from that: no client is refused in between. The
-// zero value has none; its methods may be called from any goroutine.
+// zero value has none; nil opens sockets that no successor can have. The methods may be
+// called from any goroutine.
 type Sockets struct {
 	predecessor *predecessor // nil for none
 
@@ -84,7 +85,7 @@ func (s *Sockets) ListenPacket(network, addr string) (net.PacketConn, error) {
 
 // Generation counts the processes that have handed over to one another before this one.
 func (s *Sockets) Generation() uint8 {
-	if s.predecessor == nil {
+	if s == nil || s.predecessor == nil {
 		return 0
 	}
 	return s.predecessor.Generation + 1
@@ -117,6 +118,9 @@ func (s *Sockets) Close() {
 
 // take takes the inherited sockets of an address.
 func (s *Sockets) take(network, addr string) (files []*os.File) {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.inherited = slices.DeleteFunc(s.mu.inherited, func(in socket) bool {
@@ -131,6 +135,9 @@ func (s *Sockets) take(network, addr string) (files []*os.File) {
 
 // keep notes what was opened, for a successor.
 func (s *Sockets) keep(network, addr string, of net.Listener) error {
+	if s == nil {
+		return nil
+	}
 	file, err := duplicate(of)
 	if err != nil {
 		return err

@@ -8,15 +8,18 @@
 package h2
 
 import (
-	"context"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"freshet/edge/exchange"
 	"freshet/edge/listener/limits"
+	"freshet/internal/header"
 )
 
 // Server serves connections of HTTP/2. Its fields must not change once it serves.
@@ -29,7 +32,8 @@ type Server struct {
 
 	once   sync.Once
 	limits limits.Config
-	now    func() time.Time
+
+	scribble func(*header.Block) // tests: spoil what belonged to a request once it is answered
 
 	mu struct {
 		sync.Mutex
@@ -49,15 +53,76 @@ type ConnInfo struct {
 // Serve runs a connection on the calling goroutine until it ends, and closes it. The
 // connection begins with the client's preface (RFC 9113 §3.4), whether it was chosen by
 // ALPN on TLS or by prior knowledge. Serve returns after every handler has.
-func (s *Server) Serve(c net.Conn, info ConnInfo) {}
+func (s *Server) Serve(nc net.Conn, info ConnInfo) {
+	s.init()
+	c := s.newConn(nc, info)
+	s.mu.Lock()
+	s.mu.conns[c] = struct{}{}
+	draining := s.mu.draining
+	s.mu.Unlock()
+	defer s.ended(c)
+	if draining {
+		c.mu.Lock()
+		c.drain()
+		c.mu.Unlock()
+	}
+	c.serve()
+}
 
-// Drain tells the clients with GOAWAY to send their next requests elsewhere, in two
-// steps so that none is lost (RFC 9113 §6.8). Requests under way, and those that were
-// sent before the client knew, are answered; then the connections end. It does not block.
-func (s *Server) Drain() {}
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.limits = s.Limits.WithDefaults()
+		s.mu.Lock()
+		s.mu.conns = make(map[*conn]struct{})
+		s.mu.Unlock()
+	})
+}
 
-// Shutdown drains and waits until every connection has ended. At the end of ctx it cuts
-// those that are left and returns the error of ctx.
-func (s *Server) Shutdown(ctx context.Context) error { return nil }
+func (s *Server) newConn(nc net.Conn, info ConnInfo) *conn {
+	c := &conn{srv: s, nc: nc, info: info, begun: time.Now()}
+	c.info.Unread = nil
+	c.quick, _ = s.Handler.(exchange.Quick)
+	c.in = input{conn: nc, block: c.beforeBlock, woken: c.woken, small: make([]byte, smallInput)}
+	c.in.room(len(info.Unread))
+	c.in.w = copy(c.in.buf(), info.Unread)
+	c.at, c.received = c.begun, c.begun
+	if s.Now != nil {
+		c.received = s.Now()
+	}
+	c.framer = http2.NewFramer(nil, &c.in)
+	c.framer.SetMaxReadFrameSize(maxFrame)
+	c.framer.SetReuseFrames()
+	c.dec = hpack.NewDecoder(tableSize, c.emit)
+	c.dec.SetMaxStringLength(2 * s.limits.HeaderBytes)
+	c.resets.most, c.controls.most = s.limits.Resets, s.limits.Controls
+	c.mu.enc = newEncoder()
+	c.mu.streams = make(map[uint32]*stream)
+	c.mu.window, c.mu.first = firstWindow, firstWindow
+	c.mu.receive = connWindow
+	c.mu.grants = grants{left: min(firstGrants, s.limits.Streams), most: s.limits.Streams, since: c.begun}
+	return c
+}
 
-type conn struct{}
+func (s *Server) ended(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.conns, c)
+	if len(s.mu.conns) == 0 && s.mu.idle != nil {
+		close(s.mu.idle)
+		s.mu.idle = nil
+	}
+}
+
+func (s *Server) limited(why limits.Reason) {
+	if s.Limited != nil {
+		s.Limited(why)
+	}
+}
+
+func (s *Server) panicked(r any, stack []byte) {
+	log := s.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	log.Error("handler panicked", "err", r, "stack", string(stack))
+}

@@ -1,0 +1,254 @@
+package h2
+
+import (
+	"math/bits"
+	"strconv"
+	"unsafe"
+
+	"github.com/zeebo/xxh3"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"freshet/edge/exchange"
+	"freshet/internal/header"
+)
+
+// encoder writes header blocks (RFC 7541) for one connection, in the order in which they
+// are sent. What x/net's encoder costs, two maps and a write to each field, is more than
+// all the rest of a hit.
+//
+// A field goes into the dynamic table when it is seen for the second time: what is the
+// same in many answers (Content-Type, Cache-Control, Age within a second) costs one byte
+// from the third on, and what is never the same again (ETag, Last-Modified of many
+// different responses) pushes nothing out of the table.
+type encoder struct {
+	limit    uint32 // of the table in bytes: what the client allows, at most tableSize
+	least    uint32 // to which it was lowered since the last block
+	announce bool   // its limit has changed
+
+	size   uint32  // of the table in bytes, as RFC 7541 §4.1 counts them
+	fields []entry // a ring: entry n is at n % len
+	first  uint32  // the oldest entry that is there
+	next   uint32  // that will come; entries are numbered as they come
+	slots  [256]uint32
+	seen   [256]uint32
+}
+
+// entry is a field of the dynamic table.
+type entry struct {
+	hash uint64
+	size uint32
+	name uint32 // length of the name
+	text []byte // name, in the case in which it came, and value
+}
+
+// largestIndexed is the size of the largest field that is put into the table, in bytes.
+const largestIndexed = 512
+
+func newEncoder() encoder { return encoder{limit: tableSize, least: tableSize} }
+
+// resize obeys a SETTINGS_HEADER_TABLE_SIZE of the client's.
+func (e *encoder) resize(limit uint32) {
+	limit = min(limit, tableSize)
+	if limit == e.limit {
+		return
+	}
+	e.limit, e.least, e.announce = limit, min(e.least, limit), true
+	e.evict()
+}
+
+func (e *encoder) evict() {
+	for e.size > e.limit {
+		e.size -= e.fields[e.first%uint32(len(e.fields))].size
+		e.first++
+	}
+}
+
+// begin begins a block (RFC 7541 §4.2).
+func (e *encoder) begin(b []byte) []byte {
+	if !e.announce {
+		return b
+	}
+	if e.least < e.limit {
+		b = appendInt(b, 0x20, 5, uint64(e.least))
+	}
+	e.least, e.announce = e.limit, false
+	return appendInt(b, 0x20, 5, uint64(e.limit))
+}
+
+// status appends the pseudo-field.
+func (e *encoder) status(b []byte, status int) []byte {
+	switch status {
+	case 200:
+		return append(b, 0x80|8)
+	case 204:
+		return append(b, 0x80|9)
+	case 206:
+		return append(b, 0x80|10)
+	case 304:
+		return append(b, 0x80|11)
+	case 400:
+		return append(b, 0x80|12)
+	case 404:
+		return append(b, 0x80|13)
+	case 500:
+		return append(b, 0x80|14)
+	}
+	return append(b, 8, 3, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10))
+}
+
+// block appends all fields of a header block.
+func (e *encoder) block(b []byte, h *header.Block) []byte {
+	if h == nil {
+		return b
+	}
+	for i := range h.Len() {
+		name, value := h.At(i)
+		b = e.field(b, name, value)
+	}
+	return b
+}
+
+// field appends a field.
+func (e *encoder) field(b []byte, name, value string) []byte {
+	hash := xxh3.HashString(name) ^ bits.RotateLeft64(xxh3.HashString(value), 31)
+	slot := &e.slots[byte(hash)]
+	if n := *slot; n-e.first < e.next-e.first {
+		f := &e.fields[n%uint32(len(e.fields))]
+		if f.hash == hash && int(f.name) == len(name) && len(f.text) == len(name)+len(value) &&
+			string(f.text[:f.name]) == name && string(f.text[f.name:]) == value {
+			return appendInt(b, 0x80, 7, uint64(staticLen+e.next-n))
+		}
+	}
+	index := staticName(name)
+	size := uint32(len(name)+len(value)) + 32
+	seen := &e.seen[byte(hash>>8)]
+	switch {
+	case index == 55 || index == 23: // Set-Cookie, Authorization: RFC 7541 §7.1.3
+		b = appendName(b, 0x10, 4, index, name)
+	case forbidden(index, name):
+		return b
+	case *seen == uint32(hash>>32) && size <= min(largestIndexed, e.limit):
+		*slot = e.insert(hash, size, name, value)
+		b = appendName(b, 0x40, 6, index, name)
+		if n := hpack.HuffmanEncodeLength(value); n < uint64(len(value)) {
+			return hpack.AppendHuffmanString(appendInt(b, 0x80, 7, n), value)
+		}
+	default:
+		*seen = uint32(hash >> 32)
+		b = appendName(b, 0, 4, index, name)
+	}
+	return append(appendInt(b, 0, 7, uint64(len(value))), value...)
+}
+
+// insert puts a field into the table and returns its number.
+func (e *encoder) insert(hash uint64, size uint32, name, value string) uint32 {
+	e.size += size
+	e.evict()
+	if n := uint32(len(e.fields)); e.next-e.first == n {
+		grown := make([]entry, max(16, 2*n)) // tableSize/32 at most
+		for i := e.first; i != e.next; i++ {
+			grown[i%uint32(len(grown))] = e.fields[i%n]
+		}
+		e.fields = grown
+	}
+	f := &e.fields[e.next%uint32(len(e.fields))]
+	f.hash, f.size, f.name = hash, size, uint32(len(name))
+	f.text = append(append(f.text[:0], name...), value...)
+	e.next++
+	return e.next - 1
+}
+
+// forbidden are the fields that HTTP/2 does not have (RFC 9113 §8.2.2). They should not
+// come this far.
+func forbidden(index byte, name string) bool {
+	if index == 57 {
+		return true
+	}
+	if index != 0 {
+		return false
+	}
+	switch len(name) {
+	case 7:
+		return header.EqualName(name, "upgrade")
+	case 10:
+		return header.EqualName(name, "connection") || header.EqualName(name, "keep-alive")
+	case 16:
+		return header.EqualName(name, "proxy-connection")
+	}
+	return false
+}
+
+// appendName begins a literal: by the index of its name, or by the name.
+func appendName(b []byte, pattern byte, prefix uint, index byte, name string) []byte {
+	b = appendInt(b, pattern, prefix, uint64(index))
+	if index != 0 {
+		return b
+	}
+	b = appendInt(b, 0, 7, uint64(len(name)))
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			c |= 0x20 // RFC 9113 §8.2.1
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// appendInt appends an integer after a pattern, with so many bits of the first byte
+// (RFC 7541 §5.1).
+func appendInt(b []byte, pattern byte, prefix uint, n uint64) []byte {
+	most := uint64(1)<<prefix - 1
+	if n < most {
+		return append(b, pattern|byte(n))
+	}
+	b = append(b, pattern|byte(most))
+	for n -= most; n >= 0x80; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}
+
+// appendHead appends the HEADERS of an answer: what it says of the body's length is
+// length, nothing below 0.
+func (e *encoder) appendHead(b []byte, id uint32, end bool, a *exchange.Answer, length int64) []byte {
+	start := len(b)
+	flags := http2.FlagHeadersEndHeaders
+	if end {
+		flags |= http2.FlagHeadersEndStream
+	}
+	b = appendFrame(b, 0, http2.FrameHeaders, flags, id)
+	b = e.begin(b)
+	b = e.status(b, a.Status)
+	b = e.block(b, a.Header)
+	b = e.block(b, a.Extra)
+	if length >= 0 {
+		var digits [20]byte
+		b = e.field(b, "content-length", decimal(&digits, length))
+	}
+	return sealHead(b, start, id)
+}
+
+// appendTrailer appends the HEADERS that end a stream after its body.
+func (e *encoder) appendTrailer(b []byte, id uint32, h *header.Block) []byte {
+	start := len(b)
+	b = appendFrame(b, 0, http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, id)
+	return sealHead(e.block(e.begin(b), h), start, id)
+}
+
+// sealHead writes the length into the frame that begins at start.
+func sealHead(b []byte, start int, id uint32) []byte {
+	n := len(b) - start - frameHead
+	if n > maxFrame {
+		return splitHead(b, start, id)
+	}
+	b[start], b[start+1], b[start+2] = byte(n>>16), byte(n>>8), byte(n)
+	return b
+}
+
+// decimal writes n into digits. The string is valid as long as they are.
+func decimal(digits *[20]byte, n int64) string {
+	b := strconv.AppendInt(digits[:0], n, 10)
+	return unsafe.String(&b[0], len(b))
+}

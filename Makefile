@@ -13,7 +13,7 @@ FUZZTIME ?= 10s
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-long conformance bench-hits lint tools fuzz bench-store clean
+.PHONY: help demo build test test-long conformance bench bench-hits lint tools fuzz bench-store clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-long: tools ## run all tests, the randomised ones for much longer
 
 conformance: build ## run the public HTTP cache test suite against the edge (wants Node.js)
 	bench/conformance/run $(ARGS)
+
+bench: ## measure the edge beside nginx, Varnish, Traffic Server, H2O and Caddy (half an hour and more)
+	$(GO) run ./bench/peers $(ARGS)
 
 bench-hits: build ## measure hits from the page cache against bare sendfile
 	$(GO) run ./bench/hits $(ARGS)

@@ -324,6 +324,7 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 		leave() // before the readers know: who comes after the break tries anew
 	}
 	f.keep(&spec, err)
+	leave() // before anybody has the whole: who asks after that is answered from the store
 	f.body.finish(err)
 	tell(nil) // with an empty body, whoever has the head has the whole: it is stored first
 }

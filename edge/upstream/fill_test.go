@@ -293,3 +293,32 @@ func TestABodyThatItsOneClientLeavesIsLetGo(t *testing.T) {
 		})
 	}
 }
+
+// slowToClose is a body whose end takes its time.
+type slowToClose struct {
+	io.Reader
+	until chan struct{}
+}
+
+func (s slowToClose) Close() error { <-s.until; return nil }
+
+// Who asks after somebody has had the whole body joins nothing that is over: what was
+// stored may have been found to be outdated in between.
+func TestAFillWhoseBodyIsThereIsJoinedByNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t)
+		until := make(chan struct{})
+		defer close(until)
+		b.answer = func(n int64) (*Reply, error) {
+			r := reply(fmt.Sprint("body ", n))
+			r.Body = slowToClose{r.Body, until}
+			return r, nil
+		}
+		for n := range 3 {
+			body, leader, err := b.get(t.Context(), "k", hop.Fence{})
+			if want := fmt.Sprint("body ", n+1); err != nil || !leader || body != want {
+				t.Errorf("leader %t got %q, %v, want %q", leader, body, err, want)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -111,4 +112,7 @@ func client(t testing.TB) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-var anywhere = netip.MustParseAddrPort("192.0.2.1:1")
+var (
+	anywhere = netip.MustParseAddrPort("192.0.2.1:1")
+	quiet    = slog.New(slog.DiscardHandler)
+)

@@ -45,7 +45,10 @@ func served(t testing.TB, upstream, document string) *Edge {
 	cache := node.Cache{Memory: 64 << 20, Upstream: upstream}
 	if document != "" {
 		cache.Site = filepath.Join(t.TempDir(), "site.yaml")
-		if err := os.WriteFile(cache.Site, []byte("site: test\nhosts: [h.example]\n"+document), 0o600); err != nil {
+		if !strings.Contains(document, "hosts:") {
+			document = "hosts: [h.example]\n" + document
+		}
+		if err := os.WriteFile(cache.Site, []byte("site: test\n"+document), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

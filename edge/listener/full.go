@@ -183,8 +183,10 @@ func (to *responder) Respond(a *exchange.Answer) error {
 			continue
 		}
 		for name, value := range block.All() {
-			name = http.CanonicalHeaderKey(name)
-			out[name] = append(out[name], value)
+			// A copy: net/http may write the head after Respond, when the answer's memory is
+			// used again.
+			name = http.CanonicalHeaderKey(strings.Clone(name))
+			out[name] = append(out[name], strings.Clone(value))
 		}
 	}
 	if to.last {

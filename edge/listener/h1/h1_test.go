@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,7 +19,13 @@ import (
 	"freshet/edge/listener/listenertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(serverVariable); kind != "" {
+		beServer(kind)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // handler is an exchange.Handler made of a function.
 type handler func(ctx context.Context, req *exchange.Request, to exchange.Responder)

@@ -67,7 +67,7 @@ var crlfcrlf = []byte("\r\n\r\n")
 // lane. What cannot is passed on at once: the full lane may have an answer already.
 func begins(b []byte) bool {
 	prefix := "GET /"
-	if b[0] == 'H' {
+	if len(b) > 0 && b[0] == 'H' {
 		prefix = "HEAD /"
 	}
 	n := min(len(b), len(prefix))

@@ -1,6 +1,7 @@
 package h1_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"net"
@@ -137,4 +138,10 @@ func TestTheFastLaneConforms(t *testing.T) {
 		s.Spoil()
 		return serve(t, s, secure)
 	})
+}
+
+// secured is a client's side of TLS.
+func secured(c net.Conn) (net.Conn, *bufio.Reader) {
+	c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	return c, bufio.NewReader(c)
 }

@@ -147,16 +147,16 @@ func (in *installer) caddy(ctx context.Context) (string, error) {
 	return binary, nil
 }
 
-// build builds a command of this module.
+// build builds a command of this module into the directory bin of dir.
 func (in *installer) build(ctx context.Context, dir, pkg string) (string, error) {
 	return in.buildIn(ctx, "", dir, pkg)
 }
 
 // buildIn builds it from another directory than this process's own.
 func (in *installer) buildIn(ctx context.Context, from, dir, pkg string) (string, error) {
-	binary := filepath.Join(dir, filepath.Base(pkg))
+	binary := filepath.Join(dir, "bin", filepath.Base(pkg))
 	fmt.Fprintln(in.progress, "bench: go build", pkg)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", binary, pkg) // makes the directory
 	cmd.Dir = from
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w: %s", pkg, err, last(string(out), 5))

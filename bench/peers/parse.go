@@ -72,7 +72,7 @@ func parseWrk(text string) (l loaded, err error) {
 var (
 	h2Finished = regexp.MustCompile(`(?m)^finished in ([\d.]+[a-z]+), `)
 	h2Requests = regexp.MustCompile(`(?m)^requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout$`)
-	h2Status   = regexp.MustCompile(`(?m)^status codes: (\d+) 2xx, `)
+	h2Status   = regexp.MustCompile(`(?m)^status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx$`)
 	h2Traffic  = regexp.MustCompile(`(?m)^traffic: .* \((\d+)\) data$`)
 	h2Protocol = regexp.MustCompile(`(?m)^TLS Protocol: (\S+)$`)
 	h2Cipher   = regexp.MustCompile(`(?m)^Cipher: (\S+)$`)
@@ -89,17 +89,17 @@ func parseH2load(text string) (l loaded, err error) {
 	if m := h2Spoken.FindStringSubmatch(text); m == nil || m[1] != "h2" {
 		return l, fmt.Errorf("h2load did not speak HTTP/2: %q", text)
 	}
-	var n [8]int64
+	var n [10]int64
 	var errs []error
-	for i, text := range append(counted[1:], status[1]) {
+	for i, text := range slices.Concat(counted[1:], status[1:]) {
 		value, err := strconv.ParseInt(text, 10, 64)
 		errs = append(errs, err)
 		n[i] = value
 	}
 	l.requests = n[3]
-	l.failed = n[4] + n[5] + n[6] + max(n[3]-n[7], 0)
+	l.failed = n[4] + n[5] + n[6] + n[7] + n[8] + n[9]
 	if l.failed > 0 {
-		l.why = counted[0]
+		l.why = counted[0] + "; " + status[0]
 	}
 	micro, err := parseTime(finished[1])
 	errs = append(errs, err)

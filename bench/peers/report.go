@@ -156,7 +156,7 @@ func (s Summary) note() string {
 		notes = append(notes, fmt.Sprintf("%d of %d runs with problems", s.Problems, s.Runs))
 	}
 	if s.Origin == nil && s.Busy.Median < 0.95 {
-		notes = append(notes, "not the limit")
+		notes = append(notes, "not saturated")
 	}
 	return strings.Join(notes, "; ")
 }

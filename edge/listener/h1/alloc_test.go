@@ -29,6 +29,9 @@ const browser = "GET /static/img/logo.png?v=3 HTTP/1.1\r\nHost: www.example.com\
 // TestAHitAllocatesNothing counts what the whole process allocates over a real connection:
 // the client's system calls, the server's, and all between.
 func TestAHitAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	for name, tc := range map[string]struct {
 		request string
 		size    int

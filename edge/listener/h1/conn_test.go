@@ -206,6 +206,9 @@ func TestAPanicIsLoggedAndEndsItsConnection(t *testing.T) {
 			t.Errorf("answered %q", got)
 		}
 	}
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
 	if n := strings.Count(log.String(), "told you so"); n != 1 || !strings.Contains(log.String(), "handler panicked") {
 		t.Errorf("log: %s", log.String())
 	}

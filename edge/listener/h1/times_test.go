@@ -163,6 +163,7 @@ func TestTimesOfAConnection(t *testing.T) {
 				if !why.are(tc.why...) {
 					t.Errorf("cut off for %v, want %v", why.all, tc.why)
 				}
+				time.Sleep(2 * time.Second) // the client notices
 			})
 		})
 	}

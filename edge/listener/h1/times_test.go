@@ -247,7 +247,11 @@ func TestTimesOfASocket(t *testing.T) {
 		client func(t *testing.T, c net.Conn, in *bufio.Reader)
 		why    []limits.Reason
 	}{
-		"nothing comes": {func(*testing.T, net.Conn, *bufio.Reader) {}, []limits.Reason{limits.HeadTimeout}},
+		"nothing comes": {func(t *testing.T, _ net.Conn, in *bufio.Reader) {
+			if all, err := io.ReadAll(in); err != nil || len(all) > 0 {
+				t.Errorf("%q, %v", all, err)
+			}
+		}, []limits.Reason{limits.HeadTimeout}},
 		"a head drips": {func(t *testing.T, c net.Conn, in *bufio.Reader) {
 			go func() {
 				for piece := range strings.SplitSeq("GET /"+strings.Repeat("x", 1000), "") {
@@ -267,8 +271,9 @@ func TestTimesOfASocket(t *testing.T) {
 			}
 		}, nil},
 		"takes nothing": {func(t *testing.T, c net.Conn, in *bufio.Reader) {
+			_ = c.(*net.TCPConn).SetReadBuffer(4 << 10)
 			_, _ = io.WriteString(c, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-			c.(*net.TCPConn).SetReadBuffer(4 << 10)
+			_, _ = in.ReadByte()
 		}, []limits.Reason{limits.WriteTimeout}},
 		"takes it slowly": {func(t *testing.T, c net.Conn, in *bufio.Reader) {
 			_, _ = io.WriteString(c, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -245,14 +245,20 @@ func (s *Store) Capacity() int64 {
 // MaxSize is the largest response that RAM takes, or that every disk takes.
 func (s *Store) MaxSize() int64 { return s.max }
 
+// ReleaseDisks closes the disks, for another process to open, while the store is in use.
+// What lies in RAM stays, and what comes lies nowhere else from then on.
+func (s *Store) ReleaseDisks() {
+	for _, v := range s.volumes {
+		v.Close()
+	}
+}
+
 // Close closes every tier. Nobody may use the store any more, nor a body that it gave.
 func (s *Store) Close() {
 	if s.offers != nil {
 		s.offers.close()
 	}
-	for _, v := range s.volumes {
-		v.Close()
-	}
+	s.ReleaseDisks()
 	s.memory.Close()
 }
 

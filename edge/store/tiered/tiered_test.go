@@ -3,6 +3,7 @@ package tiered
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -491,6 +492,51 @@ func TestARestartIsWarm(t *testing.T) {
 	}
 	if stats := s.Stats(); stats.MemoryHits < n/2 || stats.Disks[0].Served == 0 || stats.Disks[1].Served == 0 {
 		t.Errorf("%+v: want hits of both disks, and of RAM after that", stats)
+	}
+}
+
+// TestDisksAreReleasedUnderLoad: another store opens them at once, and finds what was put
+// before. Those who read and put meanwhile get the right bytes or a miss.
+func TestDisksAreReleasedUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	s := openDisks(t, 8<<20, 64<<20, dir)
+	defer s.Close()
+	const n = 40
+	body := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, []int{10, 100 << 10, 600 << 10}[i%3]) }
+	for i := range n {
+		put(t, s, fmt.Sprint(i), 1, body(i))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var users sync.WaitGroup
+	for u := range 4 {
+		users.Go(func() {
+			for i := u; ctx.Err() == nil; i++ {
+				r := get(s, fmt.Sprint(i%n))
+				if r == nil {
+					s.Put(storetest.Response(t, fmt.Sprint(i%n), 1, 1, body(i%n)))
+					continue
+				}
+				content, err := readAll(r.Body)
+				if err == nil && !bytes.Equal(content, body(i%n)) {
+					t.Errorf("response %d has %d other bytes", i%n, len(content))
+					return
+				}
+			}
+		})
+	}
+	defer users.Wait()
+	defer cancel()
+	s.ReleaseDisks()
+	next := openDisks(t, 8<<20, 64<<20, dir)
+	defer next.Close()
+	for i := range n {
+		r := get(next, fmt.Sprint(i))
+		if r == nil {
+			t.Fatalf("response %d is gone", i)
+		}
+		if content, err := readAll(r.Body); err != nil || !bytes.Equal(content, body(i)) {
+			t.Fatalf("response %d: %d bytes, %v", i, len(content), err)
+		}
 	}
 }
 

@@ -30,8 +30,8 @@ type encoder struct {
 	fields []entry // a ring: entry n is at n % len
 	first  uint32  // the oldest entry that is there
 	next   uint32  // that will come; entries are numbered as they come
-	slots  [256]uint32
-	seen   [256]uint32
+	slots  [256]uint32 // numbers of entries, each at one of two places that its hash names
+	seen   [256]uint32 // fields that are not in the table: a part of the hash
 }
 
 // entry is a field of the dynamic table.
@@ -112,13 +112,19 @@ func (e *encoder) block(b []byte, h *header.Block) []byte {
 // field appends a field.
 func (e *encoder) field(b []byte, name, value string) []byte {
 	hash := xxh3.HashString(name) ^ bits.RotateLeft64(xxh3.HashString(value), 31)
-	slot := &e.slots[byte(hash)]
-	if n := *slot; n-e.first < e.next-e.first {
+	slot, other := &e.slots[byte(hash)], &e.slots[byte(hash>>16)]
+	for _, n := range [...]uint32{*slot, *other} {
+		if n-e.first >= e.next-e.first {
+			continue // it has left the table
+		}
 		f := &e.fields[n%uint32(len(e.fields))]
 		if f.hash == hash && int(f.name) == len(name) && len(f.text) == len(name)+len(value) &&
 			string(f.text[:f.name]) == name && string(f.text[f.name:]) == value {
 			return appendInt(b, 0x80, 7, uint64(staticLen+e.next-n))
 		}
+	}
+	if *slot-e.first < e.next-e.first {
+		slot = other // there are so many slots that hardly ever both are taken
 	}
 	index := staticName(name)
 	size := uint32(len(name)+len(value)) + 32

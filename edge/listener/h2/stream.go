@@ -110,7 +110,12 @@ func (st *stream) send(p piece) error {
 	st.piece, st.waiting = p, true
 	st.progress = time.Now()
 	c.mu.ready = append(c.mu.ready, st)
-	c.kick()
+	c.gather() // then it has not to wait for whoever writes
+	if c.mu.running > 1 {
+		c.kickAside() // with what the others have
+	} else {
+		c.kick()
+	}
 	timeout := c.srv.limits.WriteTimeout
 	for wait := timeout; st.waiting && st.broken == nil; {
 		c.mu.Unlock()

@@ -3,6 +3,7 @@ package h2
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -117,6 +118,7 @@ func (c *conn) kickAside() {
 func (c *conn) writeRest() {
 	if c.mu.dead == nil && c.sendable() {
 		c.wg.Go(func() {
+			runtime.Gosched() // handlers that are about to answer come first
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			for c.mu.dead == nil && c.sendable() {

@@ -19,7 +19,6 @@ import (
 
 	"freshet/edge/invalidate"
 	"freshet/edge/invalidate/journal"
-	"freshet/edge/listener"
 	"freshet/edge/response"
 	"freshet/edge/store"
 	"freshet/edge/store/disk"
@@ -28,18 +27,11 @@ import (
 	"freshet/internal/cluster"
 	"freshet/internal/command"
 	"freshet/internal/command/follower"
-	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/node"
 	"freshet/internal/run"
 	"freshet/internal/site"
 	"freshet/internal/telemetry"
-)
-
-// Limits of a client's connection.
-const (
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 75 * time.Second
 )
 
 // Edge is one cache node. Make it with New, then Run it once.
@@ -63,6 +55,7 @@ type Edge struct {
 	fills    *upstream.Group
 	metrics  *metrics
 	slicing  slicing
+	secure   secure // set by Run, before anything is served
 
 	stopFills context.CancelFunc
 }
@@ -144,23 +137,11 @@ func (e *Edge) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	drain := time.Duration(e.env.File.Drain)
-	listeners, self, err := e.env.Listen()
+	serving, self, err := e.listen()
 	if err != nil {
 		return err
 	}
-	for _, ln := range listeners {
-		e.log.Info("listening", "addr", ln.Addr().String())
-		tasks = append(tasks, run.HTTP("http "+ln.Addr().String(), &http.Server{
-			Handler:           &listener.Full{Handler: e, Now: e.now},
-			ConnContext:       listener.ConnContext,
-			ReadHeaderTimeout: readHeaderTimeout,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    header.MaxBytes,
-			ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
-		}, ln, drain))
-	}
-	tasks = append(tasks, run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
+	tasks = append(append(tasks, serving...), run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
 	return run.Tasks(ctx, e.log, tasks...)
 }
 

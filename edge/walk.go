@@ -106,6 +106,9 @@ func (w *walk) enter() {
 		w.refuse(why, text)
 		return
 	}
+	if w.upgrade() {
+		return
+	}
 	past := w.past()
 	switch {
 	case w.rules.Preflight != nil:

@@ -41,9 +41,9 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.once.Do(func() { f.limits = f.Limits.WithDefaults() })
 	last := doubtful(r)
-	if c, ok := r.Context().Value(connKey{}).(*fullConn); ok {
-		c.inBody.Store(true)
-		last = last || c.last()
+	conn, _ := r.Context().Value(connKey{}).(*fullConn)
+	if conn != nil {
+		conn.inBody.Store(true)
 	}
 	req, status, why := f.request(w, r)
 	if status != 0 {
@@ -53,7 +53,7 @@ func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, strconv.Itoa(status)+" "+http.StatusText(status)+": "+why, status)
 		return
 	}
-	to := &responder{w: w, head: r.Method == http.MethodHead, last: last}
+	to := &responder{w: w, head: r.Method == http.MethodHead, last: last, conn: conn}
 	f.Handler.Serve(r.Context(), req, to)
 	if to.broken {
 		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
@@ -161,7 +161,8 @@ func splitHost(hostport string) (host, port string, ok bool) {
 type responder struct {
 	w      http.ResponseWriter
 	head   bool
-	last   bool // of the connection
+	last   bool      // of the connection
+	conn   *fullConn // nil where another server has it
 	broken bool
 }
 
@@ -189,7 +190,7 @@ func (to *responder) Respond(a *exchange.Answer) error {
 			out[name] = append(out[name], strings.Clone(value))
 		}
 	}
-	if to.last {
+	if to.last || to.conn != nil && to.conn.last() {
 		out["Connection"] = []string{"close"}
 	}
 	if out["Content-Type"] == nil {

@@ -152,18 +152,25 @@ type fullConn struct {
 	client   *client
 	unread   []byte
 	inBody   atomic.Bool // a handler runs: what is read is its body
-	idle     atomic.Bool
+	state    atomic.Int32
 	once     sync.Once
 	closed   chan struct{}
 }
+
+// States of a connection between two requests.
+const (
+	underWay    int32 = iota
+	idleNow           // it has just become idle
+	idleWaiting       // its deadline is that of an idle connection
+)
 
 // NetConn is the connection below.
 func (c *fullConn) NetConn() net.Conn { return c.below }
 
 // changed is told by net/http what the connection is doing.
 func (c *fullConn) changed(state http.ConnState) {
-	c.idle.Store(state == http.StateIdle)
 	if state == http.StateIdle {
+		c.state.Store(idleNow)
 		c.inBody.Store(false)
 	}
 }
@@ -187,20 +194,20 @@ func (c *fullConn) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.idle.Store(false) // net/http says so only when the head is complete
-	}
-	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !c.idle.Load() && !c.inBody.Load() {
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && c.state.Load() == underWay && !c.inBody.Load() {
 		c.server.metrics.limited(limits.HeadTimeout)
 	}
 	return n, err
 }
 
 // SetReadDeadline sets the deadline of Read; that of an idle connection is near when
-// the server drains.
+// the server drains. Once a connection is idle, net/http sets that for its idle time, and
+// then for the head of the next request, which has begun.
 func (c *fullConn) SetReadDeadline(t time.Time) error {
-	if c.idle.Load() && c.server.draining() {
-		if near := time.Now().Add(quietTime); t.IsZero() || t.After(near) {
+	if !c.state.CompareAndSwap(idleNow, idleWaiting) {
+		c.state.CompareAndSwap(idleWaiting, underWay)
+	} else if c.server.draining() {
+		if near := time.Now().Add(quietTime); t.After(near) {
 			t = near
 		}
 	}
@@ -214,8 +221,8 @@ func (s *Server) drainFull() {
 	full := slices.Collect(maps.Keys(s.mu.full))
 	s.mu.Unlock()
 	for _, c := range full {
-		if c.idle.Load() {
-			_ = c.SetReadDeadline(time.Time{}) // becomes a near one
+		if c.state.Load() != underWay {
+			_ = c.Conn.SetReadDeadline(time.Now().Add(quietTime))
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 const (
 	minToken    = 16
 	minPassword = 16
-	minSecret   = 32
+	MinSecret   = 32 // of the cluster
 )
 
 // check reports what the tags cannot say.
@@ -149,7 +149,7 @@ func (c checker) cluster() {
 	}
 	c.found("cluster.address", document.CheckHostPort(c.Cluster.Address, false))
 	c.found("cluster.prefix", document.CheckName(c.Cluster.Prefix))
-	c.length("cluster.secret", c.Cluster.Secret, minSecret, "a cluster on Consul needs it")
+	c.length("cluster.secret", c.Cluster.Secret, MinSecret, "a cluster on Consul needs it")
 }
 
 // embedsBus reports whether this is a distributor with a bus of its own.

@@ -41,7 +41,7 @@ func (c checker) https() {
 			c.report.Mistake("https.acme", "needs to know the hosts: name a site document with hosts under cache.site")
 		}
 	}
-	if h.Dir == "" && c.Data == "" && (h.SelfSigned || h.ACME != nil && c.Alone()) {
+	if h.Dir == "" && c.Data == "" && (h.SelfSigned || h.ACME != nil && (c.Alone() || len(c.Cluster.Secret.Value()) < MinSecret)) {
 		c.report.Mistake("https.dir", "is missing: a directory for what is to be kept of certificates; or name one under data")
 	}
 }

@@ -267,9 +267,17 @@ func TestAnswers(t *testing.T) {
 					return true
 				}}
 			}
-			res, body, err := do(start(t, &Server{Handler: h}).client(), tc.method, "https://a.example/", nil)
+			client := start(t, &Server{Handler: h}).client()
+			res, body, err := do(client, tc.method, "https://a.example/", nil)
 			if err != nil {
 				t.Fatal(err)
+			}
+			// The end of a request that comes in a packet of its own keeps it from being
+			// answered at once.
+			for _, quick := h.(ram); quick && !tried.Load(); {
+				if res, body, err = do(client, tc.method, "https://a.example/", nil); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if res.StatusCode != tc.status || body != tc.body || res.Header.Get("Content-Length") != tc.length {
 				t.Errorf("status %d, length %q, %d bytes: %.40q", res.StatusCode, res.Header.Get("Content-Length"), len(body), body)
@@ -278,9 +286,6 @@ func TestAnswers(t *testing.T) {
 				if got := strings.Join(res.Header.Values(name), ", "); got != want {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}
-			}
-			if _, quick := h.(ram); quick && !tried.Load() {
-				t.Error("nobody has asked for an answer at once")
 			}
 		})
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	Packet []net.PacketConn // HTTP/3
 	TLS    *tls.Config      // for Secure and Packet; its NextProtos are for Secure
 
+	Generation uint8 // of the process: see h3.Server
+
 	ProxyFrom []netip.Prefix // whose connections begin with a head of the PROXY protocol
 	Trusted   []netip.Prefix // to whom the limit of connections per address does not apply, beside loopback and ProxyFrom
 	Limits    limits.Config  // zeros are defaults
@@ -117,7 +119,7 @@ func (s *Server) lanes() {
 	if len(cfg.Packet) > 0 {
 		opened := s.metrics.open[protocol3]
 		s.three = &h3.Server{
-			Handler: s.metrics.counting(cfg.Handler, protocol3), Now: cfg.Now, Limits: s.limits, Conns: s.conns, Limited: limited, Log: s.log, TLS: cfg.TLS,
+			Handler: s.metrics.counting(cfg.Handler, protocol3), Now: cfg.Now, Limits: s.limits, Conns: s.conns, Exempt: s.exempt, Limited: limited, Log: s.log, TLS: cfg.TLS, Generation: cfg.Generation,
 			Opened: func() { s.metrics.accepted[kindQUIC].Inc(); opened.Inc() }, Closed: opened.Dec,
 		}
 	}
@@ -149,14 +151,19 @@ func (s *Server) Run(ctx context.Context) error {
 		_ = s.full.Serve(s.queue) // until the queue is closed
 	}()
 	var accepting, datagrams sync.WaitGroup
+	check := func(err error) {
+		if err != nil {
+			failed <- err
+		}
+	}
 	for _, ln := range s.cfg.Plain {
-		accepting.Go(func() { failed <- s.accept(ln, kindPlain) })
+		accepting.Go(func() { check(s.accept(ln, kindPlain)) })
 	}
 	for _, ln := range s.cfg.Secure {
-		accepting.Go(func() { failed <- s.accept(ln, kindTLS) })
+		accepting.Go(func() { check(s.accept(ln, kindTLS)) })
 	}
 	for _, pc := range s.cfg.Packet {
-		datagrams.Go(func() { failed <- s.packets(pc) })
+		datagrams.Go(func() { check(s.packets(pc)) })
 	}
 	drain := s.cfg.Drain
 	var err error

@@ -38,13 +38,13 @@ type Run struct {
 	Row         string       `json:"row"`
 	Server      string       `json:"server"`
 	Round       int          `json:"round"`
-	Requests    float64      `json:"requests"` // of 10 MB bodies: bytes that were read over the size
-	CPU         float64      `json:"cpu_us_per_request"`
-	SystemShare float64      `json:"system_share"` // of that
-	Busy        float64      `json:"busy"`         // share of its CPU that the server used
-	Rate        float64      `json:"requests_per_second"`
-	P50         float64      `json:"p50_us"`
-	P99         float64      `json:"p99_us"`
+	Requests    figure       `json:"requests"` // of 10 MB bodies: bytes that were read over the size
+	CPU         figure       `json:"cpu_us_per_request"`
+	SystemShare figure       `json:"system_share"` // of that
+	Busy        figure       `json:"busy"`         // share of its CPU that the server used
+	Rate        figure       `json:"requests_per_second"`
+	P50         figure       `json:"p50_us"`
+	P99         figure       `json:"p99_us"`
 	TLS         string       `json:"tls,omitempty"`
 	Failed      int64        `json:"failed"`
 	Origin      *originCount `json:"origin,omitempty"` // what reached it meanwhile
@@ -223,8 +223,8 @@ func makeRun(m measured, s size) Run {
 		requests = m.bytes / float64(s.bytes)
 	}
 	run := Run{
-		Requests: requests, SystemShare: m.systemShare, Busy: m.cpu.Seconds() / m.wall.Seconds(),
-		Rate: requests / m.seconds, P50: m.p50, P99: m.p99, TLS: m.tls, Failed: m.failed,
+		Requests: figure(requests), SystemShare: figure(m.systemShare), Busy: figure(m.cpu.Seconds() / m.wall.Seconds()),
+		Rate: figure(requests / m.seconds), P50: figure(m.p50), P99: figure(m.p99), TLS: m.tls, Failed: m.failed,
 	}
 	switch {
 	case requests == 0:
@@ -233,7 +233,7 @@ func makeRun(m measured, s size) Run {
 		run.Problem = fmt.Sprintf("%d requests failed: %s", m.failed, m.why)
 	}
 	if requests > 0 {
-		run.CPU = float64(m.cpu.Microseconds()) / requests
+		run.CPU = figure(float64(m.cpu.Microseconds()) / requests)
 	}
 	return run
 }

@@ -32,16 +32,16 @@ const bestGoal = 1.05
 // the run is not judged.
 func verdict(r row, list []Summary) string {
 	var met, missed []string
-	judge := func(name string, value, goal float64) {
+	judge := func(name string, value figure, goal float64) {
 		text := fmt.Sprintf("%s %.2f of %.2f", name, value, goal)
-		if value <= goal {
+		if float64(value) <= goal {
 			met = append(met, text)
 		} else {
 			missed = append(missed, text)
 		}
 	}
 	ours := list[0].CPU.Median
-	best, bestName := 0.0, ""
+	best, bestName := figure(0), ""
 	for _, s := range list[1:] {
 		if best == 0 || s.CPU.Median < best {
 			best, bestName = s.CPU.Median, s.Server

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,26 +83,31 @@ func (l *loader) env() []string {
 	return append(os.Environ(), "OPENSSL_CONF="+filepath.Join(l.dir, "openssl.cnf"))
 }
 
-// h2load runs h2load, first for the figures and then, shortly, with its log for the
-// percentiles: writing a line a request would slow it down.
+// h2load runs h2load, first for the figures and then, for a second, with its log for the
+// percentiles: writing a line a request would slow it down. Large bodies are few: the
+// log is written along.
 func (l *loader) h2load(ctx context.Context, s *server, r row, length time.Duration) (m measured, err error) {
+	log := filepath.Join(l.dir, "h2load.log")
+	defer os.Remove(log)
 	args := []string{"-t", strconv.Itoa(min(l.threads, r.conns)), "-c", strconv.Itoa(r.conns), "-m", strconv.Itoa(r.streams),
-		"--connection-inactivity-timeout", "30"}
-	url := s.url(r.proto, r.path())
-	m, out, err := l.marked(ctx, s, "Main benchmark duration is started", "Main benchmark duration is over",
-		"h2load", append(args, "-D", seconds(length), "--warm-up-time", warmTime(l.warm), url)...)
+		"--connection-inactivity-timeout", "30", s.url(r.proto, r.path())}
+	first := append(slices.Clone(args), "-D", seconds(length), "--warm-up-time", warmTime(l.warm))
+	if r.size.byBytes() {
+		first = append(first, "--log-file", log)
+	}
+	m, out, err := l.marked(ctx, s, "Main benchmark duration is started", "Main benchmark duration is over", "h2load", first...)
 	if err != nil {
 		return m, err
 	}
 	if m.loaded, err = parseH2load(out); err != nil {
 		return m, err
 	}
-	log := filepath.Join(l.dir, "h2load.log")
-	defer os.Remove(log)
-	cmd := exec.CommandContext(ctx, "h2load", append(args, "-D", "1", "--log-file", log, url)...)
-	cmd.Env = l.env()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return m, fmt.Errorf("h2load: %w: %s", err, out)
+	if !r.size.byBytes() {
+		cmd := exec.CommandContext(ctx, "h2load", append(slices.Clone(args), "-D", "1", "--log-file", log)...)
+		cmd.Env = l.env()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return m, fmt.Errorf("h2load: %w: %s", err, out)
+		}
 	}
 	file, err := os.Open(log)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"strings"
 	"testing"
@@ -127,20 +128,27 @@ func TestUnits(t *testing.T) {
 
 func TestSpread(t *testing.T) {
 	for _, test := range []struct {
-		values []float64
+		values []figure
 		want   spread
 	}{
-		{[]float64{3}, spread{3, 3, 3}},
-		{[]float64{9, 1, 4}, spread{4, 1, 9}},
-		{[]float64{9, 1, 4, 5}, spread{4.5, 1, 9}},
-		{[]float64{2, 2, 100, 1, 2}, spread{2, 1, 100}},
+		{[]figure{3}, spread{3, 3, 3}},
+		{[]figure{9, 1, 4}, spread{4, 1, 9}},
+		{[]figure{9, 1, 4, 5}, spread{4.5, 1, 9}},
+		{[]figure{2, 2, 100, 1, 2}, spread{2, 1, 100}},
 	} {
 		if got := spreadOf(test.values); got != test.want {
 			t.Errorf("spread of %v is %v, want %v", test.values, got, test.want)
 		}
 	}
-	if got := spreadOf(nil); !math.IsNaN(got.Median) {
+	if got := spreadOf(nil); !math.IsNaN(float64(got.Median)) {
 		t.Errorf("the median of nothing is %v", got.Median)
+	}
+	missing := figure(math.NaN())
+	if got := spreadOf([]figure{missing, 2, 4}); got != (spread{3, 2, 4}) {
+		t.Errorf("a missing value counts: %v", got)
+	}
+	if text, err := json.Marshal(spread{1.5, missing, 2}); err != nil || string(text) != `{"median":1.5,"min":null,"max":2}` {
+		t.Errorf("in JSON: %s, error %v", text, err)
 	}
 	values := make([]float64, 200)
 	for i := range values {
@@ -187,7 +195,7 @@ func TestChooseRows(t *testing.T) {
 
 // A goal is judged by medians, and only against peers that are in the run.
 func TestVerdict(t *testing.T) {
-	at := func(server string, cpu float64) Summary { return Summary{Server: server, CPU: spread{Median: cpu}} }
+	at := func(server string, cpu figure) Summary { return Summary{Server: server, CPU: spread{Median: cpu}} }
 	tests := []struct {
 		name string
 		row  row

@@ -44,8 +44,8 @@ func summarise(r row, servers []string, runs []Run) (list []Summary) {
 		if len(mine) == 0 {
 			continue
 		}
-		of := func(value func(Run) float64) spread {
-			values := make([]float64, len(mine))
+		of := func(value func(Run) figure) spread {
+			values := make([]figure, len(mine))
 			for i, run := range mine {
 				values[i] = value(run)
 			}
@@ -53,18 +53,18 @@ func summarise(r row, servers []string, runs []Run) (list []Summary) {
 		}
 		s := Summary{
 			Row: r.String(), Server: server, Runs: len(mine), TLS: mine[0].TLS,
-			CPU:      of(func(r Run) float64 { return r.CPU }),
-			Rate:     of(func(r Run) float64 { return r.Rate }),
-			P50:      of(func(r Run) float64 { return r.P50 }),
-			P99:      of(func(r Run) float64 { return r.P99 }),
-			Busy:     of(func(r Run) float64 { return r.Busy }),
-			Requests: of(func(r Run) float64 { return r.Requests }),
+			CPU:      of(func(r Run) figure { return r.CPU }),
+			Rate:     of(func(r Run) figure { return r.Rate }),
+			P50:      of(func(r Run) figure { return r.P50 }),
+			P99:      of(func(r Run) figure { return r.P99 }),
+			Busy:     of(func(r Run) figure { return r.Busy }),
+			Requests: of(func(r Run) figure { return r.Requests }),
 		}
 		if r.kind == cold {
 			s.Origin = &Burden{
-				Requests: of(func(r Run) float64 { return float64(r.Origin.Requests) }),
-				URLs:     of(func(r Run) float64 { return float64(r.Origin.URLs) }),
-				Peak:     of(func(r Run) float64 { return float64(r.Origin.Peak) }),
+				Requests: of(func(r Run) figure { return figure(r.Origin.Requests) }),
+				URLs:     of(func(r Run) figure { return figure(r.Origin.URLs) }),
+				Peak:     of(func(r Run) figure { return figure(r.Origin.Peak) }),
 			}
 		}
 		for _, run := range mine {
@@ -132,6 +132,9 @@ func (r row) connections() string {
 
 // words is the median with the least and the greatest.
 func (s spread) words(digits int) string {
+	if math.IsNaN(float64(s.Median)) {
+		return "-"
+	}
 	return fmt.Sprintf("%.*f (%.*f-%.*f)", digits, s.Median, digits, s.Min, digits, s.Max)
 }
 
@@ -143,8 +146,8 @@ func against(list []Summary, s Summary, of func(Summary) spread) string {
 	return ratio(of(list[0]).Median, of(s).Median)
 }
 
-func ratio(a, b float64) string {
-	if math.IsNaN(a) || math.IsNaN(b) || b == 0 {
+func ratio(a, b figure) string {
+	if math.IsNaN(float64(a)) || math.IsNaN(float64(b)) || b == 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f", a/b)

@@ -1,21 +1,35 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"slices"
 )
 
-// spread is a median with the least and the greatest of the values it is of.
-type spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
+// figure is a number that may be missing: NaN, which is null in JSON.
+type figure float64
+
+// MarshalJSON writes null for NaN, which JSON has no number for.
+func (f figure) MarshalJSON() ([]byte, error) {
+	if math.IsNaN(float64(f)) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(f))
 }
 
-// spreadOf is the spread of values; NaN everywhere of none.
-func spreadOf(values []float64) spread {
+// spread is a median with the least and the greatest of the values it is of.
+type spread struct {
+	Median figure `json:"median"`
+	Min    figure `json:"min"`
+	Max    figure `json:"max"`
+}
+
+// spreadOf is the spread of those values that are not missing; missing itself of none.
+func spreadOf(values []figure) spread {
+	values = slices.DeleteFunc(slices.Clone(values), func(f figure) bool { return math.IsNaN(float64(f)) })
 	if len(values) == 0 {
-		return spread{math.NaN(), math.NaN(), math.NaN()}
+		none := figure(math.NaN())
+		return spread{none, none, none}
 	}
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)

@@ -21,7 +21,7 @@ type File struct {
 	Admin     string            `yaml:"admin,omitempty" default:"127.0.0.1:9101" doc:"Address of the admin listener: health, metrics, profiles. Keep it on loopback or a private network: it asks for no token."`
 	Data      string            `yaml:"data,omitempty" doc:"Directory for what this node keeps over a restart; an origin needs one, and a distributor that embeds the bus. An edge or mid with disks keeps there what purges have made untrue of them; without it, in a directory marks of the first disk, as a part of its size. A relative path is taken from the node file's directory, like that of every file named in it."`
 	Drain     document.Duration `yaml:"drain" default:"10s" min:"0s" max:"1h" doc:"How long requests under way may take to finish after SIGTERM."`
-	Log       Log               `yaml:"log,omitempty" doc:"What is written to standard error."`
+	Log       Log               `yaml:"log,omitempty" doc:"What is written to standard error, and of each request."`
 	Token     document.Secret   `yaml:"token,omitempty" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
 	Cluster   Cluster           `yaml:"cluster,omitempty" doc:"How the nodes know of each other."`
 	Bus       Bus               `yaml:"bus,omitempty" doc:"How the command log and telemetry travel."`
@@ -33,10 +33,14 @@ type File struct {
 	Router        Router   `yaml:"router,omitempty" doc:"router: the name server."`
 }
 
+// AccessStdout is Log.Access for standard output.
+const AccessStdout = "-"
+
 // Log is where and how a node logs.
 type Log struct {
 	Level  string `yaml:"level,omitempty" default:"info" enum:"debug,info,warn,error" doc:"The least severe level written."`
 	Format string `yaml:"format,omitempty" default:"text" enum:"text,json" doc:"One line an event, for people or for machines."`
+	Access string `yaml:"access,omitempty" doc:"edge and mid: file to which each request adds a line of JSON, or - for standard output; empty: none. It is opened anew when another file, or none, has taken its place."`
 }
 
 // Cluster chooses the cluster's store.

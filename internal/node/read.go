@@ -54,7 +54,7 @@ func New(role cluster.Role, name string) *File {
 // clean empties the sections of other roles and resolves relative paths.
 func (f *File) clean(dir string) {
 	if !f.caches() {
-		f.Cache, f.HTTPS, f.ProxyProtocol, f.Limits = Cache{}, HTTPS{}, nil, Limits{}
+		f.Cache, f.HTTPS, f.ProxyProtocol, f.Limits, f.Log.Access = Cache{}, HTTPS{}, nil, Limits{}, ""
 	}
 	if f.Role != cluster.Router {
 		f.Router = Router{}
@@ -73,6 +73,9 @@ func (f *File) clean(dir string) {
 	}
 	for i := range f.Cache.Disk {
 		paths = append(paths, &f.Cache.Disk[i].Dir)
+	}
+	if f.Log.Access != AccessStdout {
+		paths = append(paths, &f.Log.Access)
 	}
 	for _, p := range paths {
 		if *p != "" && !filepath.IsAbs(*p) {

@@ -51,7 +51,7 @@ func TestRead(t *testing.T) {
 	}
 	want := &File{
 		Role: cluster.Edge, Name: "e", PoP: "default", Region: "default", Listen: []string{"127.0.0.1:80"},
-		Admin: "127.0.0.1:9101", Drain: document.Duration(10 * time.Second), Log: Log{"info", "text"},
+		Admin: "127.0.0.1:9101", Drain: document.Duration(10 * time.Second), Log: Log{Level: "info", Format: "text"},
 		Cluster: Cluster{Kind: "local", Address: "127.0.0.1:8500", Prefix: "freshet"},
 		Bus:     Bus{Address: "nats://b:1", Listen: "127.0.0.1:7071", User: "freshet"},
 		Cache:   Cache{Memory: 256 << 20, Scrub: 4 << 20},

@@ -41,7 +41,10 @@ type Server struct {
 	Opened  func()                // a connection begins; may be nil
 	Closed  func()                // it has ended; may be nil
 	Log     *slog.Logger          // nil: nothing is logged
-	TLS     *tls.Config           // as for TCP: the Server makes its own clone for QUIC
+	// Generation is what connection IDs begin with, for packets to find this process beside
+	// one that hands over to it, or that it hands over to.
+	Generation uint8
+	TLS        *tls.Config // as for TCP: the Server makes its own clone for QUIC
 
 	once     sync.Once
 	limits   limits.Config
@@ -138,7 +141,10 @@ func (s *Server) forQUIC(settings []byte) *tls.Config {
 func (s *Server) Serve(pc net.PacketConn) error {
 	s.init()
 	s.prepare(pc)
-	tr := &quic.Transport{Conn: pc, ConnContext: s.admit, VerifySourceAddress: func(net.Addr) bool { return s.recent.many() }}
+	tr := &quic.Transport{
+		Conn: pc, ConnContext: s.admit, VerifySourceAddress: func(net.Addr) bool { return s.recent.many() },
+		ConnectionIDGenerator: connIDs{s.Generation},
+	}
 	s.mu.Lock()
 	if s.mu.closed {
 		s.mu.Unlock()

@@ -155,6 +155,11 @@ func (s *stream) sendStream(body io.Reader, length int64) error {
 		s.out = appendHead(s.out, frameData, uint64(length))
 	}
 	to := &sink{s: s, framed: length < 0}
+	if to.framed { // who does not know the length may have to wait for the first piece, too
+		if err := to.Flush(); err != nil {
+			return err
+		}
+	}
 	if err := outlet.Send(to, body, length); err != nil {
 		return err
 	}

@@ -34,6 +34,10 @@ func beServer(kind string) {
 	}
 	fmt.Println(l.Addr())
 	h := prepared(new(testing.B), size)
+	wrap := func(h http.Handler) http.Handler { return h }
+	if rest, ok := strings.CutSuffix(name, "+memory"); ok {
+		name, h, wrap = rest, measured(h), measuredHTTP
+	}
 	s := &h1.Server{Handler: h}
 	answer := []byte("HTTP/1.1 200 OK\r\n" + fixedHead + "Content-Length: " + text + "\r\n\r\n" + strings.Repeat("x", size))
 	switch name {
@@ -45,13 +49,13 @@ func beServer(kind string) {
 		}
 		fields["Content-Length"] = []string{text}
 		body := bytes.Repeat([]byte("x"), size)
-		panic(http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		panic(http.Serve(l, wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			out := w.Header()
 			for name, value := range fields {
 				out[name] = value
 			}
 			_, _ = w.Write(body)
-		})))
+		}))))
 	default:
 		for {
 			c, err := l.Accept()

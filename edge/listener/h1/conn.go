@@ -37,6 +37,7 @@ type conn struct {
 
 	fate   fate
 	first  bool // no request has come yet
+	brisk  bool // the last request came soon after the one before: see glance
 	cork   bool // the write that is under way is followed by another
 	broken error
 
@@ -135,7 +136,7 @@ func (c *conn) serve() {
 		size, v := w.head.read(w.in[w.start:w.end], s.limits.HeaderBytes, s.limits.HeaderFields)
 		switch v {
 		case accepted:
-			c.begun, c.first = time.Time{}, false
+			c.begun = time.Time{}
 			c.exchange(size)
 		case incomplete:
 			if c.begun.IsZero() {

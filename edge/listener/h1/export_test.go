@@ -32,3 +32,6 @@ type Recognised struct {
 	Last                       bool
 	Header                     *header.Block
 }
+
+// Sendfile is what has the kernel copy.
+var Sendfile = &sendfile

@@ -44,6 +44,8 @@ func (c *conn) exchange(size int) {
 	w.to.early.waiting = w.to.gathered
 
 	w.start += size
+	c.brisk = !c.first && now.Sub(c.active) < briskGap
+	c.first = false
 	if c.ctx == nil || !c.ctx.begin() {
 		c.ctx = &reqContext{conn: c}
 	}

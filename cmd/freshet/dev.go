@@ -76,6 +76,7 @@ const (
 	devOriginPort = 7080
 	devMidPort    = 7081
 	devEdgePort   = 8080
+	devTLSPort    = 8443
 	devDNSPort    = 5353
 	devAPIPort    = 7070
 	devBusPort    = 7071
@@ -193,6 +194,8 @@ func (d *dev) nodes() []*node.File {
 	for i, ip := range devEdges {
 		edge := node.New(cluster.Edge, fmt.Sprintf("edge-%d", i+1))
 		edge.Listen = []string{d.addr(ip, devEdgePort)}
+		edge.HTTPS.Listen, edge.HTTPS.SelfSigned = []string{d.addr(ip, devTLSPort)}, true
+		edge.HTTPS.Dir = filepath.Join(d.data, "certs") // one CA for both
 		files = append(files, edge)
 	}
 	router := node.New(cluster.Router, "router-1")

@@ -125,6 +125,7 @@ func (d *dev) explain() {
 The CDN is up. Ctrl-C ends it.
 
   demo site     http://%[1]s/   (and http://%[2]s/)
+  over HTTPS    https://%[12]s/   (HTTP/2, HTTP/3; its CA: %[13]s)
   DNS           dig @127.0.0.1 -p %[3]d %[4]s
   management    %[5]s/v1/status   (OpenAPI: %[5]s/openapi.json)
   push          http://%[6]s/v1/sites/%[7]s/objects/
@@ -136,6 +137,10 @@ A miss, then a hit:
   curl -so /dev/null -D- http://%[1]s/style.css | grep -i -e cache-status -e '^age'
   curl -so /dev/null -D- http://%[1]s/style.css | grep -i -e cache-status -e '^age'
 
+The same over TLS:
+
+  curl -so /dev/null -D- --cacert %[13]s https://%[12]s/style.css
+
 The operator's verbs:
 
   export FRESHET_API=%[5]s FRESHET_TOKEN=%[10]s
@@ -145,5 +150,6 @@ The operator's verbs:
   freshet purge http://%[4]s%[11]s/hello.txt
 
 `, edge, d.addr(devEdges[1], devEdgePort), devDNSPort+d.base, devHost, d.api(), d.addr("127.0.0.1", devOriginPort),
-		demo.Name, d.addr("127.0.0.1", devAdminPort), filepath.Join(d.data, "nodes"), d.token, port)
+		demo.Name, d.addr("127.0.0.1", devAdminPort), filepath.Join(d.data, "nodes"), d.token, port,
+		d.addr(devEdges[0], devTLSPort), filepath.Join(d.data, "certs", "ca.crt"))
 }

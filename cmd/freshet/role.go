@@ -59,6 +59,7 @@ func newEdgeCommand() *cobra.Command {
 	cmd.Use = "edge -c FILE | --listen ADDR --upstream URL"
 	cmd.Example = `  freshet edge -c edge.yaml
   freshet edge --listen :8080 --upstream http://127.0.0.1:3000   # a caching reverse proxy, no cluster
+  freshet edge --listen :80 --https :443 --cert site.crt --key site.key --upstream http://127.0.0.1:3000
   freshet edge --upstream http://127.0.0.1:3000 --disk /var/cache/freshet --disk-size 200GiB   # that stays warm over a restart`
 	alone := node.New(cluster.Edge, "edge")
 	var listen []string
@@ -75,10 +76,12 @@ func newEdgeCommand() *cobra.Command {
 	f.StringVar(&alone.Admin, "admin", alone.Admin, "with --upstream: `address` of health, metrics and profiles")
 	f.StringVar(&alone.Log.Level, "log-level", "info", "with --upstream: debug, info, warn or error")
 	f.StringVar(&alone.Log.Format, "log-format", "text", "with --upstream: text or json")
+	var https httpsFlags
+	https.add(cmd)
 	fromFile := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if alone.Cache.Upstream == "" {
-			for _, name := range []string{"site", "listen", "memory", "disk", "disk-size", "name", "admin", "log-level", "log-format"} {
+			for _, name := range append([]string{"site", "listen", "memory", "disk", "disk-size", "name", "admin", "log-level", "log-format"}, httpsFlagNames...) {
 				if cmd.Flags().Changed(name) {
 					return fail(exitUsage, "--%s goes with --upstream; with -c the node file says it", name)
 				}
@@ -96,6 +99,9 @@ func newEdgeCommand() *cobra.Command {
 			return err
 		}
 		alone.Listen = listen
+		if err := https.apply(alone); err != nil {
+			return err
+		}
 		checked, err := reread(alone)
 		if err != nil {
 			return err

@@ -71,6 +71,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("management API: %w", err)
 	}
+	d.env.Sockets.Settled()
 	d.setAddrs(self.Addrs)
 	tasks := []run.Task{
 		{Name: "progress", Run: d.watchProgress},

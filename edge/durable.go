@@ -122,4 +122,9 @@ func keyedBy(doc *site.Document) uint64 {
 }
 
 // Commit makes durable what was applied.
-func (e *Edge) Commit() error { return e.table.Commit() }
+func (e *Edge) Commit() error {
+	if e.yielded.Load() {
+		return errYielded
+	}
+	return e.table.Commit()
+}

@@ -47,7 +47,9 @@ type Edge struct {
 	sited    <-chan struct{} // closed once the sites are known
 	setSited func()
 	draining atomic.Bool
+	yielded  atomic.Bool // a successor has the disks and the marks
 	store    store.Store
+	disks    interface{ ReleaseDisks() } // of store
 	table    *invalidate.Table
 	journal  *journal.Journal // of table; nil without disks
 	parents  *upstream.Parents
@@ -79,7 +81,7 @@ func New(env node.Env) (*Edge, error) {
 	sited := make(chan struct{})
 	e := &Edge{
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
-		store: store,
+		store: store, disks: store,
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
 	}
 	e.maxBody = e.slicing.largest(store)
@@ -141,7 +143,8 @@ func (e *Edge) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tasks = append(append(tasks, serving...), run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
+	e.env.Sockets.Settled()
+	tasks = append(append(tasks, serving...), e.yieldTask(), run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
 	return run.Tasks(ctx, e.log, tasks...)
 }
 

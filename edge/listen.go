@@ -23,7 +23,7 @@ const altSvcAge = 24 * 60 * 60
 func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 	f := e.env.File
 	cfg := listener.Config{
-		Handler: e, Now: e.now, Log: e.log, Metrics: e.env.Metrics, Drain: time.Duration(f.Drain), Limits: allowed(f),
+		Handler: e, Now: e.now, Log: e.log, Metrics: e.env.Metrics, Drain: time.Duration(f.Drain), Limits: allowed(f), Generation: e.env.Sockets.Generation(),
 	}
 	defer func() {
 		if err != nil {
@@ -63,19 +63,24 @@ func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 func (e *Edge) listenSecure(cfg *listener.Config) error {
 	h := &e.env.File.HTTPS
 	for _, addr := range h.Listen {
-		ln, err := run.Listen("tcp", addr)
+		opened, err := e.env.ListenOn(addr)
 		if err != nil {
 			return fmt.Errorf("https: %w", err)
 		}
-		cfg.Secure = append(cfg.Secure, ln)
+		cfg.Secure = append(cfg.Secure, opened...)
 		if h.HTTP3 != nil && !*h.HTTP3 {
 			continue
 		}
-		pc, err := run.ListenPacket("udp", ln.Addr().String()) // the same port, also where addr leaves it open
+		pc, err := e.env.Sockets.ListenPacket("udp", opened[0].Addr().String()) // the same port, also where addr leaves it open
 		if err != nil {
 			return fmt.Errorf("https, HTTP/3: %w", err)
 		}
 		cfg.Packet = append(cfg.Packet, pc)
+		if cfg.Generation > 0 {
+			if err := run.SteerQUIC(pc, cfg.Generation); err != nil {
+				e.log.Warn("connections over HTTP/3 may break at the hand-over", "err", err)
+			}
+		}
 	}
 	if e.secure.port = h.PublicPort; e.secure.port == 0 {
 		e.secure.port = portOf(cfg.Secure[0])

@@ -92,6 +92,9 @@ type course struct {
 
 // Serve answers one request.
 func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Responder) {
+	if e.yielded.Load() {
+		e.catchUp(ctx)
+	}
 	w := walks.Get().(*walk)
 	w.enlist(e, ctx, req, to)
 	w.enter()

@@ -115,6 +115,7 @@ func (o *Origin) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	o.env.Sockets.Settled()
 	o.depot.Store(store)
 	defer o.depot.Store(nil) // before the catalog closes: totals reads it
 

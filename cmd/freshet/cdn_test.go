@@ -87,7 +87,7 @@ func (c *testCDN) runProcess(f *node.File) func() {
 func (c *testCDN) runHere(f *node.File, shared *local.Cluster) func() {
 	ctx, cancel := context.WithCancel(ctxb)
 	done := make(chan error, 1)
-	go func() { done <- runNode(ctx, f, shared) }()
+	go func() { done <- runNode(ctx, nil, f, shared) }()
 	return func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -118,7 +118,7 @@ func (d *dev) run(ctx context.Context) error {
 		return err
 	}
 	return run.Tasks(ctx, quiet,
-		run.Task{Name: "nodes", Run: func(ctx context.Context) error { return runNodes(ctx, files...) }},
+		run.Task{Name: "nodes", Run: func(ctx context.Context) error { return runNodes(ctx, nil, files...) }},
 		run.Task{Name: "demo site", Run: func(ctx context.Context) error {
 			if err := d.provision(ctx); err != nil {
 				return err

@@ -29,8 +29,9 @@ import (
 )
 
 // runNodes runs one node for each node file, all in this process, until ctx ends.
-// They start in the order given and stop in the reverse one.
-func runNodes(ctx context.Context, files ...*node.File) error {
+// They start in the order given and stop in the reverse one. s is nil for a process that
+// none succeeds.
+func runNodes(ctx context.Context, s *succession, files ...*node.File) error {
 	shared, err := openLocal(files)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func runNodes(ctx context.Context, files ...*node.File) error {
 	}
 	tasks := make([]run.Task, len(files))
 	for i, f := range files {
-		tasks[i] = run.Task{Name: f.Name, Run: func(ctx context.Context) error { return runNode(ctx, f, shared) }}
+		tasks[i] = run.Task{Name: f.Name, Run: func(ctx context.Context) error { return runNode(ctx, s, f, shared) }}
 	}
 	log, err := telemetry.NewLogger(os.Stderr, files[0].Log.Level, files[0].Log.Format)
 	if err != nil {
@@ -75,7 +76,7 @@ func openLocal(files []*node.File) (*local.Cluster, error) {
 
 // runNode runs one node until ctx ends: it opens what the role stands on, and
 // closes it after the role has ended.
-func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
+func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Cluster) error {
 	log, err := telemetry.NewLogger(os.Stderr, f.Log.Level, f.Log.Format)
 	if err != nil {
 		return err
@@ -84,11 +85,14 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 	registry := telemetry.NewRegistry(string(f.Role), f.Name, version)
 	env := node.Env{File: f, Log: log, Metrics: registry, Health: telemetry.NewHealth(), Version: version}
 	env.Admin = telemetry.NewAdmin(telemetry.AdminConfig{Registry: registry, Health: env.Health, Log: log})
-	adminListener, err := run.Listen("tcp", f.Admin)
+	if s != nil {
+		env.Sockets, env.Release = s.sockets, s.release
+	}
+	admin, err := env.Sockets.Listen("tcp", f.Admin, 1)
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
 	}
-	defer adminListener.Close()
+	defer admin[0].Close()
 	if !f.Alone() {
 		if env.Cluster, err = openCluster(f, shared, log); err != nil {
 			return err
@@ -102,6 +106,7 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 		}
 		defer closeBus()
 	}
+	begun := ctx // ends before the tasks' contexts do
 	var ready atomic.Bool
 	env.Health.Check("start", func() error {
 		if !ready.Load() {
@@ -110,7 +115,17 @@ func runNode(ctx context.Context, f *node.File, shared *local.Cluster) error {
 		return nil
 	})
 	return run.Tasks(ctx, log,
-		run.Task{Name: "admin", Run: func(ctx context.Context) error { return env.Admin.Serve(ctx, adminListener) }},
+		run.Task{Name: "admin", Run: func(ctx context.Context) error {
+			ctx, stop := context.WithCancel(ctx)
+			defer stop()
+			// It outlasts a drain, which may be watched, but a successor has its address.
+			defer context.AfterFunc(begun, func() {
+				if handedOver(begun) {
+					stop()
+				}
+			})()
+			return env.Admin.Serve(ctx, admin[0])
+		}},
 		run.Task{Name: string(f.Role), Run: func(ctx context.Context) error {
 			role, err := newRole(env) // a large cache takes some seconds, in which the node is alive
 			if err != nil {

@@ -46,7 +46,7 @@ at once.`,
 			if f.Role != role {
 				return fail(exitInvalid, "%s: its role is %s: run 'freshet %s -c %s'", file, f.Role, f.Role, file)
 			}
-			return runNodes(cmd.Context(), f)
+			return runReplaceable(cmd.Context(), f)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "config", "c", "", "the node file")
@@ -106,7 +106,7 @@ func newEdgeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return runNodes(cmd.Context(), checked)
+		return runReplaceable(cmd.Context(), checked)
 	}
 	return cmd
 }

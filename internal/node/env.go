@@ -35,23 +35,14 @@ type Env struct {
 	Release func()
 }
 
-// ListenOn opens a TCP address with n sockets, or as many as were inherited.
-func (e Env) ListenOn(addr string, n int) ([]net.Listener, error) {
-	return e.Sockets.Listen("tcp", addr, n)
-}
-
-// ListenPacketOn opens a UDP address that a successor can share.
-func (e Env) ListenPacketOn(addr string) (net.PacketConn, error) {
-	return e.Sockets.ListenPacket("udp", addr)
-}
-
-// sharing is how many sockets an address of a role has: where it takes connections by the
-// thousand each CPU has a queue of its own.
-func (f *File) sharing() int {
-	if f.Role == cluster.Edge || f.Role == cluster.Mid {
-		return runtime.GOMAXPROCS(0)
+// ListenOn opens one address for TCP: where connections come by the thousand, with a
+// socket for each CPU, or as many as were inherited.
+func (e Env) ListenOn(addr string) ([]net.Listener, error) {
+	n := 1
+	if role := e.File.Role; role == cluster.Edge || role == cluster.Mid {
+		n = runtime.GOMAXPROCS(0)
 	}
-	return 1
+	return e.Sockets.Listen("tcp", addr, n)
 }
 
 // Self is this node as the others are to see it, under the addresses of advertise,
@@ -85,7 +76,7 @@ func (e Env) Listen() (listeners []net.Listener, self cluster.Node, err error) {
 	}()
 	var bound []netip.AddrPort
 	for _, addr := range e.File.Listen {
-		opened, err := e.ListenOn(addr, e.File.sharing())
+		opened, err := e.ListenOn(addr)
 		if err != nil {
 			return listeners, self, err
 		}

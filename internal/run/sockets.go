@@ -94,6 +94,9 @@ func (s *Sockets) Generation() uint8 {
 // Settled says that everything has been asked for: inherited sockets that are left over
 // are closed. It returns their addresses.
 func (s *Sockets) Settled() (left []string) {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, socket := range s.mu.inherited {

@@ -24,6 +24,7 @@ var rooms = []room{
 	// The edge.
 	{"edge", []string{"edge/...", "internal/..."}},
 	{"edge/exchange", []string{"internal/header"}},
+	{"edge/accesslog", nil},
 	{"edge/response", []string{"internal/header", "internal/httpcache", "internal/hop", "internal/command"}},
 	{"edge/listener", []string{"edge/exchange", "edge/listener/...", "internal/header", "internal/run"}},
 	{"edge/listener/limits", []string{"internal/header"}},

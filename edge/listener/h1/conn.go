@@ -249,33 +249,50 @@ func (c *conn) refuse(status int, why limits.Reason) {
 // runOther reads a connection by its methods.
 func (c *conn) runOther() {
 	for c.fate == open {
-		if c.rest(); c.fate != open {
-			return
-		}
-		// Nobody tells when bytes are there but a read, which needs somewhere to put them.
-		p := c.look[:]
-		if c.w != nil {
-			p = c.w.in[c.w.end:]
-		}
-		n, err := c.net.Read(p)
-		if n > 0 {
-			w := c.get()
-			if &p[0] == &c.look[0] {
-				w.in[0] = c.look[0]
+		idle := c.w == nil
+		c.rest()
+		if last := c.fate == closing; last && idle {
+			// Only a read tells whether a request has come in the meantime.
+			c.fate = open
+			_ = c.net.SetReadDeadline(time.Now().Add(lastLookTime))
+			if !c.read() {
+				c.fate = closing
 			}
-			w.end += n
-			c.serve()
-			if w.start == w.end {
-				c.put()
-			}
+			c.due = time.Time{}
+		} else if !last {
+			c.read()
 		}
-		if err == nil || c.fate != open {
-			continue
-		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			c.fate = gone
-			return
-		}
-		c.due = time.Time{}
 	}
+}
+
+// lastLookTime is how long a connection that is about to be closed is read from.
+const lastLookTime = time.Millisecond
+
+// read reads and serves what comes next, and is false when nothing does before the deadline.
+func (c *conn) read() bool {
+	// Nobody tells when bytes are there but a read, which needs somewhere to put them.
+	p := c.look[:]
+	if c.w != nil {
+		p = c.w.in[c.w.end:]
+	}
+	n, err := c.net.Read(p)
+	if n > 0 {
+		w := c.get()
+		if &p[0] == &c.look[0] {
+			w.in[0] = c.look[0]
+		}
+		w.end += n
+		if c.serve(); w.start == w.end {
+			c.put()
+		}
+	}
+	switch {
+	case err == nil || c.fate != open:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.due = time.Time{}
+		return n > 0
+	default:
+		c.fate = gone
+	}
+	return true
 }

@@ -72,7 +72,7 @@ func TestTimesOfAConnection(t *testing.T) {
 		why    []limits.Reason
 	}{
 		"nothing comes": {
-			func(*testing.T, *h1.Server, net.Conn, *bufio.Reader) {}, limits.DefaultHeadTimeout, []limits.Reason{limits.HeadTimeout},
+			func(*testing.T, *h1.Server, net.Conn, *bufio.Reader) {}, limits.DefaultHeadTimeout + time.Millisecond, []limits.Reason{limits.HeadTimeout},
 		},
 		"a head drips": {
 			func(t *testing.T, _ *h1.Server, c net.Conn, in *bufio.Reader) {
@@ -113,7 +113,7 @@ func TestTimesOfAConnection(t *testing.T) {
 				}
 				_, _ = io.WriteString(c, get)
 				answered(t, in, 200)
-			}, limits.DefaultIdleTimeout, nil,
+			}, limits.DefaultIdleTimeout + time.Millisecond, nil,
 		},
 		"idle while it drains": {
 			func(t *testing.T, s *h1.Server, c net.Conn, in *bufio.Reader) {
@@ -121,7 +121,7 @@ func TestTimesOfAConnection(t *testing.T) {
 				answered(t, in, 200)
 				time.Sleep(time.Minute)
 				s.Drain()
-			}, 2 * time.Second, nil,
+			}, 2*time.Second + time.Millisecond, nil,
 		},
 		"asked while it drains": {
 			func(t *testing.T, s *h1.Server, c net.Conn, in *bufio.Reader) {

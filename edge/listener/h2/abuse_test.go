@@ -96,6 +96,42 @@ func TestRapidReset(t *testing.T) {
 	}
 }
 
+// TestPatientReset: nor do many when the client waits for their handlers to begin before
+// it resets them, although these end with their streams.
+func TestPatientReset(t *testing.T) {
+	o := new(origin)
+	r := dial(t, listen(t, &Server{Handler: o}, nil))
+	went := make(chan struct{})
+	go func() {
+		defer close(went)
+		id := uint32(1)
+		for range 10 {
+			first := id
+			before := o.begun.Load()
+			for range 50 {
+				r.open(id, true, get("/")...)
+				id += 2
+			}
+			for until := time.Now().Add(20 * time.Millisecond); o.begun.Load() < before+50 && time.Now().Before(until); {
+				time.Sleep(time.Millisecond)
+			}
+			for ; first < id; first += 2 {
+				if r.fr.WriteRSTStream(first, http2.ErrCodeCancel) != nil {
+					return
+				}
+			}
+		}
+	}()
+	if f := r.awaitGoAway(); f.ErrCode != http2.ErrCodeEnhanceYourCalm || f.LastStreamID > 2*250 {
+		t.Errorf("GOAWAY with %v after stream %d", f.ErrCode, f.LastStreamID)
+	}
+	if n := o.begun.Load(); n > 32 {
+		t.Errorf("%d requests reached the origin", n)
+	}
+	r.nc.Close()
+	<-went
+}
+
 type frames struct{ b []byte }
 
 func (f *frames) Write(p []byte) (int, error) { f.b = append(f.b, p...); return len(p), nil }

@@ -1,11 +1,10 @@
 package h2
 
 import (
-	"math/bits"
+	"encoding/binary"
 	"strconv"
 	"unsafe"
 
-	"github.com/zeebo/xxh3"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -22,21 +21,22 @@ import (
 // from the third on, and what is never the same again (ETag, Last-Modified of many
 // different responses) pushes nothing out of the table.
 type encoder struct {
-	limit    uint32 // of the table in bytes: what the client allows, at most tableSize
-	least    uint32 // to which it was lowered since the last block
-	announce bool   // its limit has changed
+	limit    uint32 // of the table in bytes: no more than the client allows and tableSize
+	announce bool   // it has changed
 
-	size   uint32  // of the table in bytes, as RFC 7541 §4.1 counts them
-	fields []entry // a ring: entry n is at n % len
-	first  uint32  // the oldest entry that is there
-	next   uint32  // that will come; entries are numbered as they come
+	size   uint32      // of the table in bytes, as RFC 7541 §4.1 counts them
+	fields []entry     // a ring of a power of two: entry n is at n % len
+	first  uint32      // the oldest entry that is there
+	next   uint32      // that will come; entries are numbered as they come
 	slots  [256]uint32 // numbers of entries, each at one of two places that its hash names
 	seen   [256]uint32 // fields that are not in the table: a part of the hash
+
+	at      int        // fields of this block so far
+	guesses [16]uint32 // numbers of entries that stood there last
 }
 
 // entry is a field of the dynamic table.
 type entry struct {
-	hash uint64
 	size uint32
 	name uint32 // length of the name
 	text []byte // name, in the case in which it came, and value
@@ -45,15 +45,17 @@ type entry struct {
 // largestIndexed is the size of the largest field that is put into the table, in bytes.
 const largestIndexed = 512
 
-func newEncoder() encoder { return encoder{limit: tableSize, least: tableSize} }
+func newEncoder() encoder { return encoder{limit: tableSize} }
 
-// resize obeys a SETTINGS_HEADER_TABLE_SIZE of the client's.
+// resize obeys a SETTINGS_HEADER_TABLE_SIZE of the client's. One that is lowered and
+// raised again before the next block stays low: RFC 7541 §4.2 has both announced, and
+// there are decoders, x/net's among them, that take the second for an error.
 func (e *encoder) resize(limit uint32) {
 	limit = min(limit, tableSize)
-	if limit == e.limit {
+	if limit == e.limit || limit > e.limit && e.announce {
 		return
 	}
-	e.limit, e.least, e.announce = limit, min(e.least, limit), true
+	e.limit, e.announce = limit, true
 	e.evict()
 }
 
@@ -64,15 +66,23 @@ func (e *encoder) evict() {
 	}
 }
 
+// is reports whether entry n is in the table and that field.
+func (e *encoder) is(n uint32, name, value string) bool {
+	if n-e.first >= e.next-e.first {
+		return false
+	}
+	f := &e.fields[n&uint32(len(e.fields)-1)]
+	return int(f.name) == len(name) && len(f.text) == len(name)+len(value) &&
+		string(f.text[len(name):]) == value && string(f.text[:len(name)]) == name
+}
+
 // begin begins a block (RFC 7541 §4.2).
 func (e *encoder) begin(b []byte) []byte {
+	e.at = 0
 	if !e.announce {
 		return b
 	}
-	if e.least < e.limit {
-		b = appendInt(b, 0x20, 5, uint64(e.least))
-	}
-	e.least, e.announce = e.limit, false
+	e.announce = false
 	return appendInt(b, 0x20, 5, uint64(e.limit))
 }
 
@@ -111,15 +121,19 @@ func (e *encoder) block(b []byte, h *header.Block) []byte {
 
 // field appends a field.
 func (e *encoder) field(b []byte, name, value string) []byte {
-	hash := xxh3.HashString(name) ^ bits.RotateLeft64(xxh3.HashString(value), 31)
+	// Answers of one site have much the same fields in the same order.
+	guess := &e.guesses[e.at%len(e.guesses)]
+	e.at++
+	if n := *guess; e.is(n, name, value) {
+		return appendInt(b, 0x80, 7, uint64(staticLen+e.next-n))
+	}
+	hash := sample(name)*0x9e3779b97f4a7c15 ^ sample(value)
+	hash *= 0xd6e8feb86659fd93
+	hash ^= hash >> 32
 	slot, other := &e.slots[byte(hash)], &e.slots[byte(hash>>16)]
 	for _, n := range [...]uint32{*slot, *other} {
-		if n-e.first >= e.next-e.first {
-			continue // it has left the table
-		}
-		f := &e.fields[n%uint32(len(e.fields))]
-		if f.hash == hash && int(f.name) == len(name) && len(f.text) == len(name)+len(value) &&
-			string(f.text[:f.name]) == name && string(f.text[f.name:]) == value {
+		if e.is(n, name, value) {
+			*guess = n
 			return appendInt(b, 0x80, 7, uint64(staticLen+e.next-n))
 		}
 	}
@@ -135,7 +149,8 @@ func (e *encoder) field(b []byte, name, value string) []byte {
 	case forbidden(index, name):
 		return b
 	case *seen == uint32(hash>>32) && size <= min(largestIndexed, e.limit):
-		*slot = e.insert(hash, size, name, value)
+		*slot = e.insert(size, name, value)
+		*guess = *slot
 		b = appendName(b, 0x40, 6, index, name)
 		if n := hpack.HuffmanEncodeLength(value); n < uint64(len(value)) {
 			return hpack.AppendHuffmanString(appendInt(b, 0x80, 7, n), value)
@@ -147,8 +162,28 @@ func (e *encoder) field(b []byte, name, value string) []byte {
 	return append(appendInt(b, 0, 7, uint64(len(value))), value...)
 }
 
+// sample is a number made of a string's length and of its first, middle and last bytes,
+// all of them if there are no more than 24. It tells fields apart well enough to find
+// them, and is not relied on.
+func sample(s string) uint64 {
+	n := len(s)
+	h := uint64(n) * 0xff51afd7ed558ccd
+	if n < 8 {
+		for i := 0; i < n; i++ {
+			h = h<<8 ^ h>>56 ^ uint64(s[i])
+		}
+		return h
+	}
+	b := unsafe.Slice(unsafe.StringData(s), n)
+	for _, at := range [...]int{0, n/2 - 4, n - 8} {
+		h = (h ^ binary.LittleEndian.Uint64(b[at:])) * 0xc4ceb9fe1a85ec53
+		h ^= h >> 29
+	}
+	return h
+}
+
 // insert puts a field into the table and returns its number.
-func (e *encoder) insert(hash uint64, size uint32, name, value string) uint32 {
+func (e *encoder) insert(size uint32, name, value string) uint32 {
 	e.size += size
 	e.evict()
 	if n := uint32(len(e.fields)); e.next-e.first == n {
@@ -159,7 +194,7 @@ func (e *encoder) insert(hash uint64, size uint32, name, value string) uint32 {
 		e.fields = grown
 	}
 	f := &e.fields[e.next%uint32(len(e.fields))]
-	f.hash, f.size, f.name = hash, size, uint32(len(name))
+	f.size, f.name = size, uint32(len(name))
 	f.text = append(append(f.text[:0], name...), value...)
 	e.next++
 	return e.next - 1

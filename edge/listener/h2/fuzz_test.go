@@ -1,0 +1,172 @@
+package h2
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"freshet/edge/exchange"
+	"freshet/edge/listener/limits"
+)
+
+// FuzzConn: whatever a client sends after the preface, the loop ends, nothing panics,
+// what it answers is frames, and never are there more handlers than allowed.
+func FuzzConn(f *testing.F) {
+	for _, seed := range seeds() {
+		f.Add(seed, byte(0))
+		f.Add(seed, byte(7))
+	}
+	f.Fuzz(func(t *testing.T, input []byte, piece byte) {
+		if len(input) > 1<<16 {
+			return
+		}
+		o := atHand{func(ctx context.Context, req *exchange.Request, to exchange.Responder) {
+			if req.Host == "" || req.Target == "" || req.Target[0] != '/' || req.Method == "" {
+				t.Errorf("a request of %q %q %q", req.Method, req.Host, req.Target)
+			}
+			if req.Body != nil {
+				_, _ = io.Copy(io.Discard, req.Body)
+			}
+			_ = to.Respond(&exchange.Answer{Status: 200, Bytes: make([]byte, 100), Length: 100})
+		}}
+		short := 50 * time.Millisecond
+		s := &Server{Handler: o, Log: quiet, scribble: spoil, Limits: limits.Config{
+			Streams: 5, HeadTimeout: short, IdleTimeout: short, BodyTimeout: short, WriteTimeout: short,
+		}}
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() { defer close(done); s.Serve(theirs, ConnInfo{Scheme: "http", Remote: anywhere}) }()
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			fr := http2.NewFramer(nil, ours)
+			for {
+				if _, err := fr.ReadFrame(); err != nil {
+					if _, bad := err.(http2.ConnectionError); bad {
+						t.Errorf("the answer is malformed: %v", err)
+					}
+					return
+				}
+			}
+		}()
+		_ = ours.SetWriteDeadline(time.Now().Add(time.Second))
+		if _, err := io.WriteString(ours, http2.ClientPreface); err == nil {
+			size := int(piece)
+			if size == 0 {
+				size = len(input) + 1
+			}
+			for len(input) > 0 {
+				n, err := ours.Write(input[:min(size, len(input))])
+				if err != nil {
+					break
+				}
+				input = input[n:]
+			}
+		}
+		if piece%2 == 0 {
+			ours.Close()
+		}
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Error("the loop does not end")
+		}
+		ours.Close()
+		<-done
+		<-read
+	})
+}
+
+// seeds are conversations that reach far into the loop.
+func seeds() [][]byte {
+	var all [][]byte
+	add := func(say func(r *raw)) {
+		b := new(frames)
+		r := &raw{fr: http2.NewFramer(b, nil)}
+		r.fr.AllowIllegalWrites = true
+		r.enc = hpack.NewEncoder(&r.buf)
+		_ = r.fr.WriteSettings()
+		say(r)
+		all = append(all, b.b)
+	}
+	add(func(r *raw) { r.open(1, true, get("/hit/10/1/bytes")...) })
+	add(func(r *raw) {
+		r.open(1, true, get("/10/1/slow", "priority: u=1, i", "cookie: a", "cookie: b")...)
+		_ = r.fr.WriteRSTStream(1, http2.ErrCodeCancel)
+		r.open(3, true, get("/")...)
+	})
+	add(func(r *raw) {
+		r.open(1, false, post("/", "content-length: 8", "expect: 100-continue")...)
+		_ = r.fr.WriteDataPadded(1, false, []byte("some"), make([]byte, 9))
+		_ = r.fr.WriteData(1, false, []byte("more"))
+		_ = r.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.block("x: y"), EndStream: true, EndHeaders: true})
+	})
+	add(func(r *raw) {
+		_ = r.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}, http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0})
+		r.open(1, true, get("/")...)
+		_ = r.fr.WriteWindowUpdate(1, 1000)
+		_ = r.fr.WriteWindowUpdate(0, 1000)
+		_ = r.fr.WritePing(false, [8]byte{1})
+		_ = r.fr.WritePriorityUpdate(3, "u=0")
+		_ = r.fr.WritePriority(5, http2.PriorityParam{StreamDep: 1})
+		_ = r.fr.WriteGoAway(0, 0, nil)
+	})
+	add(func(r *raw) {
+		b := r.block(get("/")...)
+		_ = r.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: b[:3], EndStream: true, PadLength: 3, Priority: http2.PriorityParam{StreamDep: 3}})
+		_ = r.fr.WriteContinuation(1, false, b[3:5])
+		_ = r.fr.WriteContinuation(1, true, b[5:])
+	})
+	return all
+}
+
+// FuzzPriority: a value is read as something that there is.
+func FuzzPriority(f *testing.F) {
+	for _, s := range []string{"u=1, i", "i=?0,u=7", "u=8", "", ",;=", "i;a=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if p := parsePriority(s); p.urgency > 7 {
+			t.Errorf("%q has urgency %d", s, p.urgency)
+		}
+	})
+}
+
+// FuzzTarget: what is accepted as host and target could not be read in two ways.
+func FuzzTarget(f *testing.F) {
+	for _, s := range []string{"a:80", "[::1]:8", "A.B.", "/a?b", "/%20", "/%2", "*", "/a#b"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if validTarget(s) {
+			for i := range len(s) {
+				if s[i] <= ' ' || s[i] == '#' || s[i] == 0x7f {
+					t.Errorf("target %q", s)
+				}
+			}
+		}
+		if host, port, ok := splitHost(s); ok {
+			again, port2, ok := splitHost(join(host, port))
+			if !ok || again != host || port2 != port {
+				t.Errorf("%q is %q and %q, and that is %q and %q", s, host, port, again, port2)
+			}
+		}
+	})
+}
+
+func join(host, port string) string {
+	if port == "" {
+		for i := range len(host) {
+			if host[i] == ':' {
+				return "[" + host + "]"
+			}
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}

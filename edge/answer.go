@@ -94,7 +94,7 @@ func (w *walk) redirect() {
 // respond sends an answer and says whether all of it went out.
 func (w *walk) respond(a *exchange.Answer) (whole bool) {
 	w.secured(a)
-	err := w.to.Respond(a)
+	err := w.send(a)
 	if err != nil {
 		w.edge.metrics.aborted.Inc()
 		w.edge.log.Debug("transfer broke off", "site", w.siteName(), "err", err)

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/edge/accesslog"
 	"freshet/edge/invalidate"
 	"freshet/edge/invalidate/journal"
 	"freshet/edge/response"
@@ -57,7 +58,8 @@ type Edge struct {
 	fills    *upstream.Group
 	metrics  *metrics
 	slicing  slicing
-	secure   secure // set by Run, before anything is served
+	access   *accesslog.Log // nil for none
+	secure   secure         // set by Run, before anything is served
 
 	stopFills context.CancelFunc
 }
@@ -91,10 +93,15 @@ func New(env node.Env) (*Edge, error) {
 		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics))
 	}
 	if err != nil {
+		err = fmt.Errorf("metrics of %s: %w", f.Name, err)
+	} else {
+		err = e.openAccessLog()
+	}
+	if err != nil {
 		cancel()
 		e.closeJournal()
 		store.Close()
-		return nil, fmt.Errorf("metrics of %s: %w", f.Name, err)
+		return nil, err
 	}
 	e.sites.Store(&sites{snapshot: site.NewSnapshot(0, nil)})
 	e.slicing.done = ctx.Done()
@@ -144,7 +151,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		return err
 	}
 	e.env.Sockets.Settled()
-	tasks = append(append(tasks, serving...), e.yieldTask(), run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
+	tasks = append(append(append(e.accessTask(), tasks...), serving...), e.yieldTask(), run.Task{Name: "presence", Run: func(ctx context.Context) error { return e.presence(ctx, self) }})
 	return run.Tasks(ctx, e.log, tasks...)
 }
 

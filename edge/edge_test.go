@@ -70,7 +70,7 @@ func startLoneSite(t *testing.T, upstream, document string) (string, *Edge) {
 	return startLoneFile(t, node.Cache{Memory: 64 << 20, Upstream: upstream, Site: file})
 }
 
-func startLoneFile(t *testing.T, cache node.Cache) (string, *Edge) {
+func startLoneFile(t *testing.T, cache node.Cache, change ...func(*node.File)) (string, *Edge) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -78,12 +78,15 @@ func startLoneFile(t *testing.T, cache node.Cache) (string, *Edge) {
 	}
 	addr := ln.Addr().String()
 	ln.Close()
+	file := &node.File{
+		Role: cluster.Edge, Name: "e1", Listen: []string{addr}, Drain: document.Duration(5 * time.Second),
+		Cache: cache,
+	}
+	for _, c := range change {
+		c(file)
+	}
 	e, err := New(node.Env{
-		File: &node.File{
-			Role: cluster.Edge, Name: "e1", Listen: []string{addr}, Drain: document.Duration(5 * time.Second),
-			Cache: cache,
-		},
-		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
+		File: file, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 	"freshet/edge/exchange"
 	"freshet/internal/cluster"
 	"freshet/internal/header"
+	"freshet/internal/hop"
 	"freshet/internal/node"
 	"freshet/internal/telemetry"
 )
@@ -137,6 +139,9 @@ func hits(t testing.TB) map[string]struct {
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("ETag", `"1234"`)
 		h.Set("X-Powered-By", "origin")
+		if strings.Contains(r.URL.Path, "secure") {
+			h.Set("Strict-Transport-Security", "max-age=1000")
+		}
 		if strings.Contains(r.URL.Path, "vary") {
 			h.Set("Vary", "Accept-Encoding")
 		}
@@ -144,6 +149,13 @@ func hits(t testing.TB) map[string]struct {
 	})
 	up := startOriginTB(t, origin)
 	lone, ruled := served(t, up, ""), served(t, up, siteOfRules)
+	lone.proof = hop.NewKey("of a cluster")
+	tier := asks(t, "GET", "/assets/app.js", curlFields...)
+	if err := errors.Join(lone.proof.Prove(tier.Header), hop.Fence{Log: lone.table.Clock().Log, Floor: 1}.AppendTo(tier.Header)); err != nil {
+		t.Fatal(err)
+	}
+	secure := asks(t, "GET", "/secure/app.js", browserFields...)
+	secure.Scheme, lone.secure.altSvc = "https", `h3=":443"; ma=86400`
 	conditional := append([]string{`If-None-Match: "1234"`}, browserFields...)
 	js := append([]string{"Origin: https://shop.example"}, browserFields...)
 	return map[string]struct {
@@ -151,6 +163,9 @@ func hits(t testing.TB) map[string]struct {
 		req  *exchange.Request
 	}{
 		"port":         {lone, onPort(asks(t, "GET", "/assets/app.js", curlFields...))},
+		"tier":         {lone, tier},
+		"https":        {lone, secure},
+		"no https":     {lone, asks(t, "GET", "/secure/app.js", browserFields...)},
 		"curl":         {lone, asks(t, "GET", "/assets/app.js", curlFields...)},
 		"browser":      {lone, asks(t, "GET", "/shop/item.html?id=17&colour=blue", browserFields...)},
 		"vary":         {lone, asks(t, "GET", "/vary/item.html", browserFields...)},
@@ -209,8 +224,50 @@ func TestAHitInRAMAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkServeHit(b *testing.B) {
+// logging has an edge write an access log until the test ends.
+func logging(t testing.TB, e *Edge) {
+	t.Helper()
+	e.env.File.Log.Access = filepath.Join(t.TempDir(), "access.log")
+	if err := e.openAccessLog(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.access.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAHitThatIsLoggedAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("under the race detector sync.Pool drops walks at random")
+	}
+	for name, hit := range hits(t) {
+		if hit.edge.access == nil {
+			logging(t, hit.edge)
+		}
+		l := newLane(t, hit.edge, hit.req)
+		if n := testing.AllocsPerRun(1000, l.serve); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkServeHit(b *testing.B) { benchmarkHits(b, func(testing.TB, *Edge) {}) }
+
+func BenchmarkServeLoggedHit(b *testing.B) { benchmarkHits(b, logging) }
+
+func benchmarkHits(b *testing.B, prepare func(testing.TB, *Edge)) {
+	prepared := make(map[*Edge]bool)
 	for name, hit := range hits(b) {
+		if !prepared[hit.edge] {
+			prepare(b, hit.edge)
+			prepared[hit.edge] = true
+		}
 		b.Run(strings.ReplaceAll(name, " ", "_"), func(b *testing.B) {
 			l := newLane(b, hit.edge, hit.req)
 			b.ReportAllocs()

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"freshet/edge/accesslog"
 	"freshet/edge/exchange"
 	"freshet/edge/policy"
 	"freshet/edge/response"
@@ -21,8 +22,10 @@ type scratch struct {
 	line   []byte  // of a field's value
 	held   content // to answer with
 	out    exchange.Answer
-	extra  header.Block // of out
-	draft  header.Draft // of out's Header, where it is not the stored one
+	entry  accesslog.Entry   // of the access log
+	lines  accesslog.Encoder // likewise
+	extra  header.Block      // of out
+	draft  header.Draft      // of out's Header, where it is not the stored one
 }
 
 // enlist makes w the walk of a request.
@@ -35,7 +38,7 @@ func (w *walk) enlist(e *Edge, ctx context.Context, req *exchange.Request, to ex
 func (w *walk) end() {
 	w.course = course{}
 	w.rules.Reset()
-	w.held, w.out = content{}, exchange.Answer{}
+	w.held, w.out, w.entry = content{}, exchange.Answer{}, accesslog.Entry{}
 }
 
 // own makes the walk share nothing with the listener but the body of its request and the

@@ -69,8 +69,9 @@ func (w *walk) secured(a *exchange.Answer) {
 		strict = w.site.StrictTransportSecurity()
 	}
 	if a.Header != nil && a.Header.Has(strictTransportSecurity) && (!https || strict != "") {
-		a.Header = a.Header.Clone() // what is stored is for others, too
-		a.Header.Del(strictTransportSecurity)
+		// Not where it stands: what is stored is for others, too.
+		w.draft.Begin(a.Header, func(name, _ string) bool { return !header.EqualName(name, strictTransportSecurity) })
+		a.Header = w.draft.Block()
 	}
 	alternative := w.edge.secure.altSvc
 	if w.req.Proto == "HTTP/3.0" {

@@ -75,6 +75,7 @@ type course struct {
 	base   *response.Response // stored and true, but to be validated
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
+	sent   sent // for the access log
 
 	// What this node counted when the last fence was made: before it, so that nothing
 	// that came after can look as if it had been known.
@@ -98,6 +99,9 @@ func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Res
 	w := walks.Get().(*walk)
 	w.enlist(e, ctx, req, to)
 	w.enter()
+	if e.access != nil {
+		w.record()
+	}
 	if !w.owned { // else somebody may still have it
 		w.end()
 		walks.Put(w)

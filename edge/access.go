@@ -1,0 +1,100 @@
+package edge
+
+import (
+	"io"
+	"net/http"
+
+	"freshet/edge/accesslog"
+	"freshet/edge/exchange"
+	"freshet/internal/run"
+)
+
+// sent is what has gone out to the client.
+type sent struct {
+	status  int
+	body    int64 // bytes; of a body in RAM that broke off 0
+	aborted bool
+}
+
+// openAccessLog opens the access log that the node file names, if it does.
+func (e *Edge) openAccessLog() (err error) {
+	if file := e.env.File.Log.Access; file != "" {
+		e.access, err = accesslog.New(accesslog.Config{File: file, Log: e.log, Metrics: e.env.Metrics})
+	}
+	return err
+}
+
+// accessTask writes the access log. It comes before whatever serves, and so ends after it.
+func (e *Edge) accessTask() []run.Task {
+	if e.access == nil {
+		return nil
+	}
+	return []run.Task{{Name: "access log", Run: e.access.Run}}
+}
+
+// send has the responder send an answer, and notes for the access log what went out.
+func (w *walk) send(a *exchange.Answer) error {
+	if w.edge.access == nil {
+		return w.to.Respond(a)
+	}
+	var stream *tally
+	if a.Stream != nil {
+		stream = &tally{from: a.Stream}
+		a.Stream = stream
+		if to, ok := stream.from.(io.WriterTo); ok {
+			a.Stream = tallyTo{stream, to}
+		}
+	}
+	err := w.to.Respond(a)
+	w.sent = sent{status: a.Status, aborted: err != nil}
+	switch {
+	case w.req.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified:
+	case stream != nil:
+		w.sent.body = stream.bytes
+	case err == nil:
+		w.sent.body = int64(len(a.Bytes))
+	}
+	return err
+}
+
+// record adds the request to the access log.
+func (w *walk) record() {
+	req, x := w.req, &w.entry
+	*x = accesslog.Entry{
+		Time: req.Received, Duration: w.edge.now().Sub(req.Received), Client: req.Remote.Addr().Unmap(), Site: w.siteName(),
+		Method: req.Method, Scheme: req.Scheme, Host: req.Host, Port: req.Port, Target: req.Target, Proto: req.Proto,
+		Status: w.sent.status, Bytes: w.sent.body, Aborted: w.sent.aborted,
+		Referer: req.Header.Get("Referer"), Agent: req.Header.Get("User-Agent"), ID: req.Header.Get("X-Request-Id"),
+	}
+	if s := &w.status; s.node != "" {
+		x.Cache, x.TTL, x.FwdStatus, x.Stored, x.Collapsed, x.Detail = s.fwd, s.ttl, s.fwdStatus, s.stored, s.collapsed, s.detail
+		if s.hit {
+			x.Cache = "hit"
+		}
+	}
+	w.edge.access.Add(w.lines.Line(x))
+}
+
+// tally counts what is read of a body.
+type tally struct {
+	from  io.Reader
+	bytes int64
+}
+
+func (c *tally) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// tallyTo counts what a body writes itself.
+type tallyTo struct {
+	*tally
+	to io.WriterTo
+}
+
+func (c tallyTo) WriteTo(w io.Writer) (int64, error) {
+	n, err := c.to.WriteTo(w)
+	c.bytes += n
+	return n, err
+}

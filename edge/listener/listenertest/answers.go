@@ -138,6 +138,7 @@ func refusals(t *testing.T, lane Lane) {
 		"space in name":  {"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n", "400"},
 		"bare CR":        {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n", "400"},
 		"bad escape":     {"GET /%zz HTTP/1.1\r\nHost: a\r\n", "400"},
+		"asterisk":       {"OPTIONS * HTTP/1.1\r\nHost: a\r\n", "200"}, // net/http's own answer
 		"two lengths":    {"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n", "400"},
 		"many fields":    {"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", header.MaxFields+1), "431"},
 	} {

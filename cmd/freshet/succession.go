@@ -62,7 +62,6 @@ func (s *succession) watch(ctx context.Context, hangUps <-chan os.Signal, end co
 		case <-ctx.Done():
 			return
 		}
-		log.Info("handing over to a new process")
 		successor, err := s.sockets.HandOver(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -70,6 +69,7 @@ func (s *succession) watch(ctx context.Context, hangUps <-chan os.Signal, end co
 			}
 			continue
 		}
+		log.Info("a new process takes over", "pid", successor.PID)
 		s.mu.Lock()
 		s.mu.successor = successor
 		s.mu.Unlock()

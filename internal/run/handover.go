@@ -31,8 +31,9 @@ type predecessor struct {
 	Sockets    []socket `json:"sockets"`    // file descriptors from firstInherited on, in this order
 	Ready      int      `json:"ready"`      // file descriptor: a byte written says that the successor can begin
 	Released   int      `json:"released"`   // file descriptor: ends when the predecessor has let go
+	Alive      int      `json:"alive"`      // file descriptor: ends with the predecessor
 
-	ready, released *os.File
+	ready, released, alive *os.File
 }
 
 // firstInherited is the first file descriptor that a child gets besides the standard ones.
@@ -60,7 +61,7 @@ func Inherit() (*Sockets, error) {
 	for i := range p.Sockets {
 		p.Sockets[i].file = inherit(firstInherited+i, p.Sockets[i].Addr)
 	}
-	p.ready, p.released = inherit(p.Ready, "ready"), inherit(p.Released, "released")
+	p.ready, p.released, p.alive = inherit(p.Ready, "ready"), inherit(p.Released, "released"), inherit(p.Alive, "alive")
 	s.predecessor, s.mu.inherited = p, p.Sockets
 	return s, nil
 }
@@ -77,25 +78,44 @@ func (s *Sockets) TakeOver(ctx context.Context) error {
 	if err = errors.Join(err, p.ready.Close()); err != nil {
 		return fmt.Errorf("take over: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = p.released.SetReadDeadline(time.Unix(1, 0)) })
+	if err := awaitEnd(ctx, p.released); err != nil {
+		return fmt.Errorf("take over: %w", err)
+	}
+	return nil
+}
+
+// awaitEnd waits until nobody has the other end of a pipe any more.
+func awaitEnd(ctx context.Context, pipe *os.File) error {
+	stop := context.AfterFunc(ctx, func() { _ = pipe.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := p.released.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		return errors.Join(fmt.Errorf("take over: %w", err), context.Cause(ctx))
+	if _, err := pipe.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		return errors.Join(err, context.Cause(ctx))
 	}
 	return nil
 }
 
 // Successor is a process that is about to take over from this one.
-type Successor struct{ released *os.File }
+type Successor struct {
+	PID int
+
+	released *os.File
+	alive    *os.File // held until this process ends
+}
 
 // HandOver starts the binary that this process was started from (which may be a newer one
-// by now) with the same arguments, and returns when that can take over. This process
+// by now) with the same arguments, and returns when that can take over. It waits for the
+// end of this process's own predecessor before: what two share three cannot. This process
 // then ends its work in whatever way it likes, calls Release, and exits. After an error
 // there is no successor and this process goes on.
 func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 	binary, err := binaryPath()
 	if err != nil {
 		return nil, fmt.Errorf("hand over: %w", err)
+	}
+	if p := s.predecessor; p != nil {
+		if err := awaitEnd(ctx, p.alive); err != nil {
+			return nil, fmt.Errorf("hand over: wait for the process before this one to end: %w", err)
+		}
 	}
 	s.mu.Lock()
 	p := predecessor{Generation: s.Generation(), Sockets: append([]socket(nil), s.mu.open...)}
@@ -111,22 +131,30 @@ func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 		return nil, fmt.Errorf("hand over: %w", err)
 	}
 	defer releasedR.Close()
+	aliveR, aliveW, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close())
+	}
+	defer aliveR.Close()
+	failed := func(err error) (*Successor, error) {
+		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close(), aliveW.Close())
+	}
 
 	cmd := exec.Command(binary, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	for _, socket := range p.Sockets {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, socket.file)
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, readyW, releasedR)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, readyW, releasedR, aliveR)
 	p.Ready = firstInherited + len(p.Sockets)
-	p.Released = p.Ready + 1
+	p.Released, p.Alive = p.Ready+1, p.Ready+2
 	text, err := json.Marshal(p)
 	if err != nil {
-		return nil, errors.Join(err, releasedW.Close())
+		return failed(err)
 	}
 	cmd.Env = append(os.Environ(), handOverEnv+"="+string(text))
 	if err := cmd.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close())
+		return failed(err)
 	}
 	readyW.Close() // the successor's end is the only one left: it ends with that
 	exited := make(chan error, 1)
@@ -137,9 +165,9 @@ func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 	defer stop()
 	if _, err := readyR.Read(make([]byte, 1)); err != nil {
 		_ = cmd.Process.Kill()
-		return nil, errors.Join(fmt.Errorf("hand over: the new process is not ready: %w", errors.Join(err, <-exited)), releasedW.Close())
+		return failed(fmt.Errorf("the new process is not ready: %w", errors.Join(err, <-exited)))
 	}
-	return &Successor{releasedW}, nil
+	return &Successor{cmd.Process.Pid, releasedW, aliveW}, nil
 }
 
 // Release tells the successor that this process has let go of what only one of them can

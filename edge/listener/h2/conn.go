@@ -88,7 +88,8 @@ type conn struct {
 		armed      time.Time
 		drainPing  bool
 		drainTimer *time.Timer
-		gaveUp     [32]uint32 // streams that we have reset last
+		flushTimer *time.Timer // for what is to be written unless more comes at once
+		gaveUp     [32]uint32  // streams that we have reset last
 		gaveUpAt   int
 	}
 }
@@ -103,17 +104,18 @@ func (c *conn) serve() {
 	c.wg.Wait()
 }
 
-// hello begins the connection: our SETTINGS, which need not wait for the client's
-// preface (RFC 9113 §3.4), and that.
-func (c *conn) hello() error {
-	c.mu.Lock()
+// greet says our SETTINGS, which need not wait for the client's preface (RFC 9113 §3.4).
+func (c *conn) greet() {
 	b := appendFrame(c.output(), 4*6, http2.FrameSettings, 0, 0)
 	b = appendSetting(b, http2.SettingMaxConcurrentStreams, uint32(c.srv.limits.Streams))
 	b = appendSetting(b, http2.SettingInitialWindowSize, streamWindow)
 	b = appendSetting(b, http2.SettingMaxHeaderListSize, uint32(c.srv.limits.HeaderBytes))
 	b = appendSetting(b, http2.SettingNoRFC7540Priorities, 1)
 	c.mu.out = appendWindowUpdate(b, 0, connWindow-firstWindow)
-	c.mu.Unlock()
+}
+
+// hello reads the client's preface.
+func (c *conn) hello() error {
 	c.in.phase, c.headAt = inFrame, c.begun
 	p, err := c.in.next(len(http2.ClientPreface))
 	if err == nil && string(p) != http2.ClientPreface {
@@ -133,8 +135,9 @@ func (c *conn) beforeBlock() error {
 	c.allow(0)
 	switch {
 	case len(c.mu.out) == 0 && len(c.mu.ready) == 0:
-	case c.mu.bodies > 0:
-		// A client may wait with reading until we have taken its bodies.
+	case c.mu.bodies > 0, len(c.mu.ready) > 0:
+		// A client may wait with reading until we have taken its bodies, and there may be
+		// more to write than can be written at once.
 		c.kickAside()
 	default:
 		c.kick()
@@ -283,7 +286,7 @@ func (c *conn) end(err error) {
 	c.die(err)
 	b, last := c.mu.out, c.mu.lastID
 	c.mu.out = nil
-	for _, t := range []*time.Timer{c.mu.grantTimer, c.mu.drainTimer} {
+	for _, t := range []*time.Timer{c.mu.grantTimer, c.mu.drainTimer, c.mu.flushTimer} {
 		if t != nil {
 			t.Stop()
 		}

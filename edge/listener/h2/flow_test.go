@@ -341,3 +341,32 @@ func TestHeadsOfAnswersThatNeedSeveralFrames(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// TestAHeadDoesNotWaitForItsBody for long.
+func TestAHeadDoesNotWaitForItsBody(t *testing.T) {
+	body, rest := io.Pipe()
+	addr := listen(t, &Server{Handler: handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
+		_ = to.Respond(&exchange.Answer{Status: 200, Stream: body, Length: -1})
+	})}, nil)
+	r := dial(t, addr)
+	r.open(1, true, get("/")...)
+	r.await("HEADERS", func(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders })
+	for _, piece := range []string{"some", "more"} { // nor a piece for the next
+		_, _ = io.WriteString(rest, piece)
+		r.await("DATA", func(f http2.Frame) bool { d, ok := f.(*http2.DataFrame); return ok && string(d.Data()) == piece })
+	}
+	rest.Close()
+	r.await("the end", func(f http2.Frame) bool { d, ok := f.(*http2.DataFrame); return ok && d.StreamEnded() })
+}
+
+// TestDrainBeforeTheFirstWord: a connection that comes while the server drains is told so
+// after the SETTINGS.
+func TestDrainBeforeTheFirstWord(t *testing.T) {
+	s := &Server{Handler: large(1)}
+	addr := listen(t, s, nil)
+	s.Drain()
+	r := dial(t, addr) // fails if SETTINGS are not the first frame
+	r.open(1, true, get("/")...)
+	r.awaitGoAway()
+	r.data(1)
+}

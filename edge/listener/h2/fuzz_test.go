@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -22,64 +24,70 @@ func FuzzConn(f *testing.F) {
 		f.Add(seed, byte(7))
 	}
 	f.Fuzz(func(t *testing.T, input []byte, piece byte) {
-		if len(input) > 1<<16 {
-			return
+		if len(input) <= 1<<16 {
+			synctest.Test(t, func(t *testing.T) { converse(t, input, int(piece)) })
 		}
-		o := atHand{func(ctx context.Context, req *exchange.Request, to exchange.Responder) {
-			if req.Host == "" || req.Target == "" || req.Target[0] != '/' || req.Method == "" {
-				t.Errorf("a request of %q %q %q", req.Method, req.Host, req.Target)
-			}
-			if req.Body != nil {
-				_, _ = io.Copy(io.Discard, req.Body)
-			}
-			_ = to.Respond(&exchange.Answer{Status: 200, Bytes: make([]byte, 100), Length: 100})
-		}}
-		short := 50 * time.Millisecond
-		s := &Server{Handler: o, Log: quiet, scribble: spoil, Limits: limits.Config{
-			Streams: 5, HeadTimeout: short, IdleTimeout: short, BodyTimeout: short, WriteTimeout: short,
-		}}
-		ours, theirs := net.Pipe()
-		done := make(chan struct{})
-		go func() { defer close(done); s.Serve(theirs, ConnInfo{Scheme: "http", Remote: anywhere}) }()
-		read := make(chan struct{})
-		go func() {
-			defer close(read)
-			fr := http2.NewFramer(nil, ours)
-			for {
-				if _, err := fr.ReadFrame(); err != nil {
-					if _, bad := err.(http2.ConnectionError); bad {
-						t.Errorf("the answer is malformed: %v", err)
-					}
-					return
+	})
+}
+
+// converse has a client send input, in pieces of that size if it is not 0, and, if it is
+// odd, wait then for what the server makes of that.
+func converse(t *testing.T, input []byte, piece int) {
+	var running atomic.Int64
+	h := atHand{func(_ context.Context, req *exchange.Request, to exchange.Responder) {
+		if running.Add(1) > 6 { // five streams and the one that is read
+			t.Error("too many handlers")
+		}
+		defer running.Add(-1)
+		if req.Host == "" || req.Target == "" || req.Target[0] != '/' || req.Method == "" {
+			t.Errorf("a request of %q %q %q", req.Method, req.Host, req.Target)
+		}
+		if req.Body != nil {
+			_, _ = io.Copy(io.Discard, req.Body)
+		}
+		_ = to.Respond(&exchange.Answer{Status: 200, Bytes: make([]byte, 100), Length: 100})
+	}}
+	s := &Server{Handler: h, Log: quiet, scribble: spoil, Limits: limits.Config{Streams: 5}}
+	ours, theirs := net.Pipe()
+	done := make(chan struct{})
+	go func() { defer close(done); s.Serve(theirs, ConnInfo{Scheme: "http", Remote: anywhere}) }()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		fr := http2.NewFramer(nil, ours)
+		for {
+			if _, err := fr.ReadFrame(); err != nil {
+				if _, bad := err.(http2.ConnectionError); bad {
+					t.Errorf("the answer is malformed: %v", err)
 				}
-			}
-		}()
-		_ = ours.SetWriteDeadline(time.Now().Add(time.Second))
-		if _, err := io.WriteString(ours, http2.ClientPreface); err == nil {
-			size := int(piece)
-			if size == 0 {
-				size = len(input) + 1
-			}
-			for len(input) > 0 {
-				n, err := ours.Write(input[:min(size, len(input))])
-				if err != nil {
-					break
-				}
-				input = input[n:]
+				return
 			}
 		}
-		if piece%2 == 0 {
-			ours.Close()
+	}()
+	if _, err := io.WriteString(ours, http2.ClientPreface); err == nil {
+		size := piece
+		if size == 0 {
+			size = len(input) + 1
 		}
+		for len(input) > 0 {
+			n, err := ours.Write(input[:min(size, len(input))])
+			if err != nil {
+				break
+			}
+			input = input[n:]
+		}
+	}
+	if piece%2 == 1 {
+		time.Sleep(time.Hour) // in the bubble: everything that has a time is over
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		default:
 			t.Error("the loop does not end")
 		}
-		ours.Close()
-		<-done
-		<-read
-	})
+	}
+	ours.Close()
+	<-done
+	<-read
 }
 
 // seeds are conversations that reach far into the loop.

@@ -100,6 +100,7 @@ func (s *Server) newConn(nc net.Conn, info ConnInfo) *conn {
 	c.mu.window, c.mu.first = firstWindow, firstWindow
 	c.mu.receive = connWindow
 	c.mu.grants = grants{left: min(firstGrants, s.limits.Streams), most: s.limits.Streams, since: c.begun}
+	c.greet()
 	return c
 }
 

@@ -44,7 +44,11 @@ func begin(t testing.TB, nc net.Conn, settings ...http2.Setting) *raw {
 		t.Fatal(err)
 	}
 	_ = r.fr.WriteSettings(settings...)
-	r.await("SETTINGS", func(f http2.Frame) bool { s, ok := f.(*http2.SettingsFrame); return ok && !s.IsAck() })
+	if f, err := r.fr.ReadFrame(); err != nil {
+		t.Fatal(err)
+	} else if s, ok := f.(*http2.SettingsFrame); !ok || s.IsAck() {
+		t.Fatalf("the first frame is %v", f)
+	}
 	_ = r.fr.WriteSettingsAck()
 	return r
 }

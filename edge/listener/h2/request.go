@@ -258,6 +258,7 @@ func (c *conn) open(st *stream) error {
 		return c.reset()
 	}
 	c.next = nil
+	st.wake = make(chan struct{}, 1)
 	st.window, st.receive = c.mu.first, streamWindow
 	if c.earlyAt > 0 {
 		for _, e := range c.early {

@@ -133,6 +133,7 @@ func (to *responder) Respond(a *exchange.Answer) error {
 
 // stream sends an answer whose body comes as it is read.
 func (to *responder) stream(a *exchange.Answer, p piece) error {
+	p.more = true
 	if err := to.st.send(p); err != nil {
 		return err
 	}

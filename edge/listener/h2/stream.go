@@ -59,19 +59,16 @@ type piece struct {
 	length  int64 // for the head; -1: not said
 	data    []byte
 	end     bool // the stream ends after it
+	more    bool // the next piece comes at once, probably
 	trailer *header.Block
 }
 
-var streams = sync.Pool{New: func() any { return &stream{wake: make(chan struct{}, 1)} }}
+var streams = sync.Pool{New: func() any { return new(stream) }}
 
 // free gives the stream back. Nobody may have it any more.
 func (st *stream) free() {
-	select {
-	case <-st.wake:
-	default:
-	}
 	st.fields.Reset()
-	*st = stream{fields: st.fields, wake: st.wake, timer: st.timer}
+	*st = stream{fields: st.fields}
 	streams.Put(st)
 }
 
@@ -111,9 +108,12 @@ func (st *stream) send(p piece) error {
 	st.progress = time.Now()
 	c.mu.ready = append(c.mu.ready, st)
 	c.gather() // then it has not to wait for whoever writes
-	if c.mu.running > 1 {
+	switch {
+	case p.more && !st.waiting:
+		c.kickSoon()
+	case c.mu.running > 1:
 		c.kickAside() // with what the others have
-	} else {
+	default:
 		c.kick()
 	}
 	timeout := c.srv.limits.WriteTimeout

@@ -20,12 +20,17 @@ import (
 	"freshet/internal/header"
 )
 
-// content is a body of n bytes, other ones for each seed.
-func content(n int, seed uint64) []byte {
-	b := make([]byte, n)
-	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)})
-	_, _ = r.Read(b)
+// random is what bodies are made of.
+var random = sync.OnceValue(func() []byte {
+	b := make([]byte, 11<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(b)
 	return b
+})
+
+// content is a body of n bytes, at most 10 MiB, other ones for each seed.
+func content(n int, seed uint64) []byte {
+	from := int(seed * 7919 % (1 << 20))
+	return random()[from : from+n : from+n]
 }
 
 // writesItself is a body that writes itself in pieces of odd sizes.
@@ -128,7 +133,7 @@ func TestOrdinaryTraffic(t *testing.T) {
 			}
 			var wg sync.WaitGroup
 			slots := make(chan struct{}, 40)
-			for i := range 400 {
+			for i := range 300 {
 				slots <- struct{}{}
 				wg.Go(func() {
 					defer func() { <-slots }()

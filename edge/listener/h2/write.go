@@ -114,6 +114,28 @@ func (c *conn) kickAside() {
 	c.writeRest()
 }
 
+// soon is how long the head of an answer waits for the beginning of its body, so that
+// both are written at once.
+const soon = 500 * time.Microsecond
+
+// kickSoon has what there is written with what comes next, or soon.
+func (c *conn) kickSoon() {
+	if c.mu.writing || c.mu.dead != nil {
+		return
+	}
+	if c.mu.flushTimer != nil {
+		c.mu.flushTimer.Reset(soon)
+		return
+	}
+	c.mu.flushTimer = time.AfterFunc(soon, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(c.mu.out) > 0 {
+			c.kickAside()
+		}
+	})
+}
+
 // writeRest leaves what is left to a goroutine, which ends when nothing is.
 func (c *conn) writeRest() {
 	if c.mu.dead == nil && c.sendable() {

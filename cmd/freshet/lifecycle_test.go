@@ -153,6 +153,18 @@ func TestDevShowsAMissAndThenAHit(t *testing.T) {
 			t.Errorf("request %d: %d, Cache-Status %q, want %q in it", i+1, res.StatusCode, got, want)
 		}
 	}
+	secure := regexp.MustCompile(`curl -so /dev/null -D- --cacert (\S+) (https://\S+)`).FindStringSubmatch(p.out.String())
+	if secure == nil {
+		t.Fatal("no curl over TLS is printed")
+	}
+	res, err := trusting(t, secure[1]).Get(secure[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != 200 || res.ProtoMajor != 2 || res.Header.Get("Alt-Svc") == "" {
+		t.Errorf("over TLS: %s %d %v", res.Proto, res.StatusCode, res.Header)
+	}
 	if code, out := runFreshet(t, []string{"FRESHET_API=" + token[1], "FRESHET_TOKEN=" + token[2]}, "status", "--json"); code != exitOK || !strings.Contains(out, `"state": "ok"`) {
 		t.Errorf("status: exit code %d: %s", code, out)
 	}

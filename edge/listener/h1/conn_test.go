@@ -96,7 +96,7 @@ func TestHeadsBeyondTheLimits(t *testing.T) {
 	}{
 		{"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 3000) + "\r\n\r\n", limits.HeaderBytes},
 		{"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("y", 30_000), limits.HeaderBytes},
-		{"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 20) + "\r\n", limits.HeaderFields},
+		{"GET / HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 21) + "\r\n", limits.HeaderFields},
 	} {
 		var why reasons
 		s := &h1.Server{Handler: prepared(t, 10), Limits: limits.Config{HeaderBytes: 2000, HeaderFields: 20}, Limited: why.add}
@@ -233,10 +233,13 @@ func TestShutdownWaitsAndThenCuts(t *testing.T) {
 	<-began
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(context.Background()) }()
-	go func() {
-		time.Sleep(50 * time.Millisecond)
-		close(release)
-	}()
+	for drains := false; !drains; {
+		other, in := dial(t, addr)
+		_, _ = io.WriteString(other, get)
+		drains = answered(t, in, 204).Close
+		other.Close()
+	}
+	close(release)
 	if !answered(t, in, 204).Close {
 		t.Error("the answer is not the last")
 	}

@@ -17,8 +17,12 @@ import (
 	"freshet/edge/exchange"
 	"freshet/edge/listener"
 	"freshet/edge/listener/h1"
+	"freshet/edge/listener/limits"
 	"freshet/internal/header"
 )
+
+// large are the limits of a header block itself.
+var large = limits.Config{HeaderBytes: header.MaxBytes, HeaderFields: header.MaxFields}
 
 // heads are beginnings of connections: ordinary ones, and what is known to be read
 // differently by different servers.
@@ -148,7 +152,7 @@ func slowRead(b []byte) (got h1.Recognised, size int, why string) {
 	}
 	size = len(b) - from.Len() - in.Buffered()
 	w := httptest.NewRecorder()
-	slow := &listener.Full{Now: time.Now, Handler: handler(func(_ context.Context, req *exchange.Request, to exchange.Responder) {
+	slow := &listener.Full{Now: time.Now, Limits: large, Handler: handler(func(_ context.Context, req *exchange.Request, to exchange.Responder) {
 		got = h1.Recognised{Method: req.Method, Host: req.Host, Port: req.Port, Target: req.Target, Last: r.Close, Header: req.Header}
 		_ = to.Respond(&exchange.Answer{Status: 204})
 	})}

@@ -152,10 +152,7 @@ func (r *head) lines(b []byte, most int) verdict {
 	r.fields.Reset()
 	r.host, r.port, r.last = "", "", false
 	hosts, pragma, control := 0, "", false
-	for n := 0; len(b) > 0; n++ {
-		if n == most {
-			return manyFields
-		}
+	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\r')
 		if i < 0 || i+1 >= len(b) || b[i+1] != '\n' {
 			return foreign
@@ -204,6 +201,9 @@ func (r *head) lines(b []byte, most int) verdict {
 			if header.EqualName(name, "Transfer-Encoding") {
 				return foreign
 			}
+		}
+		if r.fields.Len() >= most {
+			return manyFields
 		}
 		if err := r.fields.Add(name, value); err != nil {
 			return refused(err)

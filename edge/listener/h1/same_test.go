@@ -15,7 +15,6 @@ import (
 	"freshet/edge/exchange"
 	"freshet/edge/listener"
 	"freshet/edge/listener/h1"
-	"freshet/edge/listener/limits"
 	"freshet/edge/listener/listenertest"
 )
 
@@ -34,10 +33,10 @@ func TestBothLanesAnswerAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow := &http.Server{Handler: &listener.Full{Handler: echo, Now: time.Now}}
+	slow := &http.Server{Handler: &listener.Full{Handler: echo, Now: time.Now, Limits: large}}
 	go func() { _ = slow.Serve(l) }()
 	t.Cleanup(func() { slow.Close() })
-	fast := &h1.Server{Handler: echo, Limits: limits.Config{HeaderBytes: 65535, HeaderFields: 1024}}
+	fast := &h1.Server{Handler: echo, Limits: large}
 	fast.Spoil()
 	addr := serve(t, fast, false)
 

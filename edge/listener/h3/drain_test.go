@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -293,11 +294,11 @@ func TestConnectionsAreCounted(t *testing.T) {
 	var opened, closed sync.WaitGroup
 	opened.Add(2)
 	closed.Add(2)
-	exempt := false
+	var exempt atomic.Bool
 	l := limits.Config{ConnsPerAddr: 1}
 	s := start(t, &Server{
 		Limits: l, Conns: limits.NewConns(l.WithDefaults()), Handler: hello, Opened: opened.Done, Closed: closed.Done,
-		Exempt: func(a netip.Addr) bool { return exempt && a.IsLoopback() },
+		Exempt: func(a netip.Addr) bool { return exempt.Load() && a.IsLoopback() },
 	})
 	c := s.dial()
 	if _, err := quic.DialAddr(t.Context(), s.addr, s.tls(), nil); err == nil {
@@ -310,7 +311,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 	for s.Conns.Open() > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	exempt = true
+	exempt.Store(true)
 	d := s.dial()
 	opened.Wait()
 	_ = d.CloseWithError(0, "")

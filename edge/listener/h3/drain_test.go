@@ -215,8 +215,8 @@ func TestDrainFailsNoRequest(t *testing.T) {
 	cancel()
 	all.Wait()
 	for range 4 {
-		if n := <-answered; n < 10 {
-			t.Errorf("only %d requests", n)
+		if n := <-answered; n < 1 {
+			t.Error("a client was answered nothing")
 		}
 	}
 }

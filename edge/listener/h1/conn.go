@@ -37,7 +37,6 @@ type conn struct {
 
 	fate   fate
 	first  bool // no request has come yet
-	brisk  bool // the last request came soon after the one before: see glance
 	cork   bool // the write that is under way is followed by another
 	broken error
 
@@ -126,7 +125,9 @@ func (c *conn) feed() {
 		w.in = make([]byte, len(unread)+inSize)
 	}
 	w.end = copy(w.in, unread)
-	c.serve()
+	if c.serve(); w.end == 0 {
+		c.put()
+	}
 }
 
 // serve answers what is complete among the bytes read.
@@ -282,7 +283,7 @@ func (c *conn) read() bool {
 			w.in[0] = c.look[0]
 		}
 		w.end += n
-		if c.serve(); w.start == w.end {
+		if c.serve(); w.end == 0 {
 			c.put()
 		}
 	}

@@ -20,6 +20,11 @@ type responder struct {
 	slow     bool // the answer may have taken its time
 	gathered bool // earlier answers were waiting for this one when its request was read
 
+	// Where the answer begins in what is gathered, and how often something had been written
+	// then.
+	mark  int
+	sends uint
+
 	// Earlier answers must not wait for one that is long in coming: see hurry. It may run
 	// beside the handler, and no longer once there is an answer.
 	early struct {
@@ -44,7 +49,6 @@ func (c *conn) exchange(size int) {
 	w.to.early.waiting = w.to.gathered
 
 	w.start += size
-	c.brisk = !c.first && now.Sub(c.active) < briskGap
 	c.first = false
 	if c.ctx == nil || !c.ctx.begin() {
 		c.ctx = &reqContext{conn: c}
@@ -72,6 +76,7 @@ func (c *conn) call() {
 			return
 		}
 		c.w.to.settle()
+		c.w.to.retract()
 		c.fate = gone
 		if p != http.ErrAbortHandler {
 			c.server.log.Error("handler panicked", "err", fmt.Sprint(p), "remote", c.info.Remote, "stack", string(debug.Stack()))
@@ -137,6 +142,7 @@ func (to *responder) Respond(a *exchange.Answer) error {
 	}
 	to.answered = true
 	c := to.w.conn
+	to.mark, to.sends = len(to.w.out.buf), to.w.out.sends
 	if c.fate != open { // the client was gone before
 		return abort(errors.New("connection is broken"))
 	}
@@ -145,10 +151,19 @@ func (to *responder) Respond(a *exchange.Answer) error {
 	}
 	err := to.respond(a)
 	if err != nil {
+		to.retract()
 		c.fate = gone
 		return abort(err)
 	}
 	return nil
+}
+
+// retract takes back an answer of which nothing was written: its head alone may look
+// like the whole.
+func (to *responder) retract() {
+	if o := &to.w.out; to.answered && o.sends == to.sends {
+		o.buf = o.buf[:to.mark]
+	}
 }
 
 func abort(err error) error { return fmt.Errorf("%w: %w", exchange.ErrAborted, err) }

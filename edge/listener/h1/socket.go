@@ -47,12 +47,12 @@ func (c *conn) readable(fd uintptr) bool {
 			return true
 		}
 		w.end += n
-		full := w.end == len(w.in)
+		full, first, last := w.end == len(w.in), c.first, c.active
 		c.serve()
 		if c.fate != open {
 			return true
 		}
-		if c.brisk && !full && w.end == 0 {
+		if brisk := !first && c.active.Sub(last) < briskGap; brisk && !full && w.end == 0 {
 			c.put()
 			c.glance()
 			return false
@@ -65,11 +65,11 @@ const (
 	glanceTime = time.Second
 )
 
-// glance has a connection wait that is asked again and again, without a read in vain. One that gave
-// less than there was room for has emptied the socket: what comes after it is told by
-// the poller, as the connection is still in the same RawConn.Read. The exception is the end
-// of a connection that came together with the bytes that were read, of which the poller told once:
-// so that a connection that goes quiet is read from once more after a while.
+// glance has a connection wait that is asked again and again, without a read in vain. A
+// read that gave less than there was room for has emptied the socket: what comes after it
+// is told by the poller, as the connection is still in the same RawConn.Read. The exception
+// is the end of a connection that came together with the bytes that were read, of which the
+// poller told once: that is why a connection that goes quiet is read from once more.
 func (c *conn) glance() {
 	until := c.active.Add(glanceTime)
 	if c.due.IsZero() || c.due.After(until) {

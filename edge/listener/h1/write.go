@@ -25,6 +25,7 @@ type outgoing struct {
 	first int
 	n     int
 	iov   [3]syscall.Iovec
+	sends uint // how often something was written
 }
 
 // left is what is still to be written.
@@ -60,6 +61,7 @@ func (c *conn) flush() error {
 // send writes what is gathered, and two pieces behind it. An error ends the connection.
 func (c *conn) send(a, b []byte) error {
 	o := &c.w.out
+	o.sends++
 	o.first, o.n = 0, 0
 	for _, p := range [3][]byte{o.buf, a, b} {
 		if len(p) > 0 {

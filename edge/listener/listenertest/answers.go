@@ -309,7 +309,10 @@ func brokenBodies(t *testing.T, lane Lane) {
 		"too long": func() *exchange.Answer {
 			return &exchange.Answer{Status: 200, Stream: strings.NewReader("abc"), Length: 2}
 		},
-		"bytes too long": func() *exchange.Answer { return &exchange.Answer{Status: 200, Bytes: []byte("abc"), Length: 2} },
+		"bytes where none are":   func() *exchange.Answer { return &exchange.Answer{Status: 200, Bytes: []byte("abc")} },
+		"a stream where none is": func() *exchange.Answer { return &exchange.Answer{Status: 200, Stream: strings.NewReader("abc")} },
+		"error before all":       func() *exchange.Answer { return &exchange.Answer{Status: 200, Stream: &broken{3}, Length: -1} },
+		"bytes too long":         func() *exchange.Answer { return &exchange.Answer{Status: 200, Bytes: []byte("abc"), Length: 2} },
 	} {
 		responded := make(chan error, 2)
 		addr := plain(t, lane, func(_ *exchange.Request, to exchange.Responder) { responded <- to.Respond(a()) })

@@ -16,21 +16,21 @@ import (
 
 // bench measures rows.
 type bench struct {
-	dir       string
-	progress  io.Writer
-	seed      uint64
-	rounds    int
-	length    time.Duration
-	cpu       int // of the servers
-	peers     []*peer
-	bodies    bodies
-	loader    *loader
-	ktls      bool
-	https     bool              // whether freshet has TLS
-	accessLog bool              // whether it has an access log
-	left      map[string]string // peers and loaders that are left out, and why
-	unloaded  []proto           // protocols without a loader
-	running   map[string]*server
+	dir      string
+	progress io.Writer
+	seed     uint64
+	rounds   int
+	length   time.Duration
+	cpu      int // of the servers
+	peers    []*peer
+	bodies   bodies
+	loader   *loader
+	ktls     bool
+	can      abilities         // of freshet
+	left     map[string]string // peers and loaders that are left out, and why
+	unloaded []proto           // protocols without a loader
+	failures []string          // what failed on the way, and was left out
+	running  map[string]*server
 }
 
 // Run is one run of a row on a server: the raw result.
@@ -85,14 +85,25 @@ func (b *bench) place(name string, o *origin) (place, error) {
 	}, nil
 }
 
-// begin starts a peer under a name of its own.
-func (b *bench) begin(ctx context.Context, p *peer, name string) (*server, error) {
+// begin starts a peer under a name of its own. Somebody else may take a port between
+// its choice and its use, so it is tried again.
+func (b *bench) begin(ctx context.Context, p *peer, name string) (s *server, err error) {
+	for range 3 {
+		if s, err = b.tryBegin(ctx, p, name); err == nil || ctx.Err() != nil {
+			return s, err
+		}
+		_ = os.RemoveAll(filepath.Join(b.dir, name))
+	}
+	return nil, err
+}
+
+func (b *bench) tryBegin(ctx context.Context, p *peer, name string) (*server, error) {
 	o, err := startOrigin(b.bodies)
 	if err != nil {
 		return nil, err
 	}
 	at, err := b.place(name, o)
-	if err == nil && p.program == b.peers[0].program && !b.https {
+	if err == nil && p.program == b.peers[0].program && !b.can.https {
 		at.Secure = ""
 	}
 	var s *server
@@ -109,7 +120,12 @@ func (b *bench) begin(ctx context.Context, p *peer, name string) (*server, error
 // get is a server that runs, paused.
 func (b *bench) get(ctx context.Context, p *peer) (*server, error) {
 	if s := b.running[p.name]; s != nil {
-		return s, nil
+		select {
+		case <-s.ended: // it broke down in an earlier row
+			s.origin.stop()
+		default:
+			return s, nil
+		}
 	}
 	fmt.Fprintln(b.progress, "bench: start", p.name)
 	s, err := b.begin(ctx, p, p.name)
@@ -144,24 +160,36 @@ func (b *bench) run(ctx context.Context, rows []row, report func(Run)) error {
 	return nil
 }
 
+// row measures one row. A server that fails is left out of the row, and the others go on;
+// freshet is what all are compared with.
 func (b *bench) row(ctx context.Context, r row, turns []*peer, report func(Run)) error {
+	failed := func(p *peer, err error) {
+		b.failures = append(b.failures, fmt.Sprintf("%s: %s: %v", r, p.name, err))
+		fmt.Fprintln(b.progress, "bench: left out:", b.failures[len(b.failures)-1])
+		turns = slices.DeleteFunc(turns, func(q *peer) bool { return q == p })
+	}
 	if r.kind != cold {
-		for _, p := range turns {
+		for _, p := range slices.Clone(turns) {
 			s, err := b.get(ctx, p)
-			if err != nil {
-				return err
+			if err == nil {
+				err = b.prepare(ctx, s, r)
 			}
-			if err := b.prepare(ctx, s, r); err != nil {
-				return err
+			if err != nil {
+				failed(p, err)
 			}
 		}
 	}
 	for round := range b.rounds {
-		for _, i := range order(b.seed, r, round, len(turns)) {
-			p := turns[i]
+		now := slices.Clone(turns)
+		for _, i := range order(b.seed, r, round, len(now)) {
+			p := now[i]
 			run, err := b.turn(ctx, p, r, round)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
 			if err != nil {
-				return fmt.Errorf("%s: %s: %w", r, p.name, err)
+				failed(p, err)
+				continue
 			}
 			run.Row, run.Server, run.Round = r.String(), p.name, round+1
 			if run.Problem != "" {
@@ -170,7 +198,7 @@ func (b *bench) row(ctx context.Context, r row, turns []*peer, report func(Run))
 			report(run)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // order is whose turn it is in a round: other in every round, the same for one seed.

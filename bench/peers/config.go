@@ -33,6 +33,8 @@ type place struct {
 	Cert    string
 	Key     string
 	KTLS    bool // whether the kernel can encrypt
+
+	AccessLog bool // whether freshet writes one
 }
 
 func port(addr string) string {

@@ -275,8 +275,8 @@ func TestFreshetAlone(t *testing.T) {
 	if err := b.run(ctx, rows, func(r Run) { runs = append(runs, r) }); err != nil {
 		t.Fatal(err)
 	}
-	if len(runs) != 2 {
-		t.Fatalf("%d runs, want one for each row", len(runs))
+	if len(runs) != 2 || len(b.failures) > 0 {
+		t.Fatalf("%d runs, want one for each row; failures: %v", len(runs), b.failures)
 	}
 	for _, run := range runs {
 		if run.Problem != "" || run.Requests < 1 || run.CPU <= 0 || run.Rate <= 0 || run.P50 <= 0 || run.P99 < run.P50 {

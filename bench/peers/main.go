@@ -104,8 +104,11 @@ func (s *settings) main(ctx context.Context) (err error) {
 		}
 	}
 	printRatios(os.Stdout, rows, names(b.peers), all)
+	if len(b.failures) > 0 {
+		err = fmt.Errorf("left out, because they failed:\n\t%s", strings.Join(b.failures, "\n\t"))
+	}
 	fmt.Fprintf(os.Stderr, "bench: %v; raw results in %s\n", time.Since(begun).Round(time.Second), s.output)
-	return nil
+	return err
 }
 
 // Results is the file of raw results.
@@ -175,7 +178,7 @@ func (s *settings) set(ctx context.Context, dir string, rows []row) (*bench, tit
 	if err != nil {
 		return nil, none, err
 	}
-	if b.https, b.accessLog, err = abilities(ctx, binary); err != nil {
+	if b.can, err = abilitiesOf(ctx, binary); err != nil {
 		return nil, none, err
 	}
 	var wanted []string
@@ -184,7 +187,7 @@ func (s *settings) set(ctx context.Context, dir string, rows []row) (*bench, tit
 	}
 	caddy := ""
 	wants := func(name string) bool { return len(wanted) == 0 && s.peers == "" || slices.Contains(wanted, name) }
-	if wants("caddy") && hasProto(rows, h3) && b.https {
+	if wants("caddy") && hasProto(rows, h3) && b.can.http3 {
 		if caddy, err = in.caddy(ctx); err != nil {
 			b.left["caddy"] = err.Error()
 		}
@@ -198,7 +201,7 @@ func (s *settings) set(ctx context.Context, dir string, rows []row) (*bench, tit
 	if err := s.installAll(ctx, in, b, rows); err != nil {
 		return nil, none, err
 	}
-	if hasProto(rows, h3) && b.https {
+	if hasProto(rows, h3) && b.can.http3 {
 		if b.loader.h3load, err = in.build(ctx, dir, "./bench/h3load"); err != nil {
 			return nil, none, err
 		}

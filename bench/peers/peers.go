@@ -44,12 +44,12 @@ func allPeers(freshet, caddy string) []*peer {
 			name: "freshet", about: "freshet edge, RAM", program: freshet, cache: true,
 			version: []string{"version"},
 			only:    map[kind]bool{hits: true, logs: true, cold: true},
-			command: freshetCommand(freshet),
+			command: freshetCommand(freshet, false),
 		},
 		{
 			name: "freshet-log", about: "freshet edge, RAM, JSON access log on", program: freshet, cache: true,
 			only:    map[kind]bool{logs: true},
-			command: freshetLogCommand(freshet),
+			command: freshetCommand(freshet, true),
 		},
 		{
 			name: "nginx", about: "nginx, proxy_cache", program: "nginx", pkg: "nginx", units: []string{"nginx"}, cache: true,
@@ -103,22 +103,11 @@ func allPeers(freshet, caddy string) []*peer {
 	}
 }
 
-// freshetCommand is a lone edge with RAM only, as the documentation says.
-func freshetCommand(binary string) func(place) ([]string, error) {
+// freshetCommand is a lone edge with RAM only.
+func freshetCommand(binary string, accessLog bool) func(place) ([]string, error) {
 	return func(p place) ([]string, error) {
-		args := []string{binary, "edge", "--upstream", "http://" + p.Origin, "--listen", p.Plain, "--admin", p.Admin,
-			"--memory", "1GiB", "--log-level", "warn"}
-		if p.Secure != "" {
-			args = append(args, "--https", p.Secure, "--cert", p.Cert, "--key", p.Key)
-		}
-		return args, nil
-	}
-}
-
-// freshetLogCommand is the same edge from a node file, with its access log.
-func freshetLogCommand(binary string) func(place) ([]string, error) {
-	return func(p place) ([]string, error) {
-		file, err := p.write("node.yaml", "freshet-log.yaml")
+		p.AccessLog = accessLog
+		file, err := p.write("node.yaml", "freshet.yaml")
 		return []string{binary, "edge", "-c", file}, err
 	}
 }

@@ -8,28 +8,32 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// abilities asks the binary what it can do already: TLS, and an access log.
-func abilities(ctx context.Context, binary string) (https, accessLog bool, err error) {
-	help, err := exec.CommandContext(ctx, binary, "edge", "--help").CombinedOutput()
+// abilities are what a freshet can do: TLS, HTTP/3 and an access log are younger than
+// the rest.
+type abilities struct{ https, http3, accessLog bool }
+
+// abilitiesOf asks the binary, by what may stand in a node file.
+func abilitiesOf(ctx context.Context, binary string) (abilities, error) {
+	text, err := exec.CommandContext(ctx, binary, "check", "--schema", "node").CombinedOutput()
 	if err != nil {
-		return false, false, fmt.Errorf("%s edge --help: %w: %s", binary, err, help)
+		return abilities{}, fmt.Errorf("%s check --schema node: %w: %s", binary, err, text)
 	}
-	schema, err := exec.CommandContext(ctx, binary, "check", "--schema", "node").CombinedOutput()
-	if err != nil {
-		return false, false, fmt.Errorf("%s check --schema node: %w: %s", binary, err, schema)
-	}
-	return strings.Contains(string(help), "--https "), strings.Contains(string(schema), `"access":`), nil
+	has := func(field string) bool { return strings.Contains(string(text), strconv.Quote(field)+":") }
+	return abilities{has("https"), has("http3"), has("access")}, nil
 }
 
 // lacking says why freshet takes no part in a row; "" if it does.
 func (b *bench) lacking(r row) string {
 	switch {
-	case r.proto != h1 && !b.https:
-		return "this freshet has no --https"
-	case r.kind == logs && !b.accessLog:
+	case r.proto != h1 && !b.can.https:
+		return "this freshet has no https"
+	case r.proto == h3 && !b.can.http3:
+		return "this freshet has no https.http3"
+	case r.kind == logs && !b.can.accessLog:
 		return "this freshet has no log.access"
 	}
 	return ""

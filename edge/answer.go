@@ -94,7 +94,14 @@ func (w *walk) redirect() {
 // respond sends an answer and says whether all of it went out.
 func (w *walk) respond(a *exchange.Answer) (whole bool) {
 	w.secured(a)
+	if w.quick && (a.Stream != nil || a.Trailer != nil) {
+		w.later = true
+		return false
+	}
 	err := w.send(a)
+	if w.later = w.quick && err == exchange.ErrNotAtOnce; w.later {
+		return false
+	}
 	if err != nil {
 		w.edge.metrics.aborted.Inc()
 		w.edge.log.Debug("transfer broke off", "site", w.siteName(), "err", err)

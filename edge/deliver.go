@@ -175,11 +175,18 @@ func (w *walk) inRAM(c *content, p *plan) []byte {
 // told settles what the answer says of how it came about, now that its beginning is
 // there.
 func (w *walk) told(c *content) {
-	m := &w.edge.metrics.requests
 	if c.sliced != nil && c.sliced.went && w.status.fwdStatus == 0 {
 		w.status.hit, w.status.fwd = false, "partial"
 		w.status.forwarded(http.StatusPartialContent, true, false)
 	}
+	if !w.quick { // else it is counted when it was taken
+		w.count()
+	}
+}
+
+// count counts the request by what its answer came from.
+func (w *walk) count() {
+	m := &w.edge.metrics.requests
 	switch {
 	case w.passed:
 		m.pass.Inc()

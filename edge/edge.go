@@ -50,7 +50,7 @@ type Edge struct {
 	draining atomic.Bool
 	yielded  atomic.Bool // a successor has the disks and the marks
 	store    store.Store
-	disks    interface{ ReleaseDisks() } // of store
+	tiers    *tiered.Store // which store is
 	table    *invalidate.Table
 	journal  *journal.Journal // of table; nil without disks
 	parents  *upstream.Parents
@@ -83,7 +83,7 @@ func New(env node.Env) (*Edge, error) {
 	sited := make(chan struct{})
 	e := &Edge{
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
-		store: store, disks: store,
+		store: store, tiers: store,
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
 	}
 	e.maxBody = e.slicing.largest(store)

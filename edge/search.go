@@ -31,7 +31,7 @@ func searchKey(d *policy.Decision, req *exchange.Request, n httpcache.NoVarySear
 // searched turns the walk to the key with the canonical query, where the origin has
 // said what that is.
 func (w *walk) searched() bool {
-	index := w.edge.store.Get(pathKey(&w.rules, w.req))
+	index := w.fromStore(pathKey(&w.rules, w.req))
 	if index == nil || index.Kind != response.Search || !w.edge.table.Alive(index) {
 		return false
 	}

@@ -57,6 +57,8 @@ type course struct {
 	site *policy.Site
 
 	owned bool // it shares nothing with the listener, and is not used again
+	quick bool // it is to be answered at once or not at all: see ServeQuick
+	later bool // it could not be: nothing was sent
 
 	scopes  []response.ScopeHash // what covers; nil before it is asked
 	key     response.Key         // of the target
@@ -273,8 +275,8 @@ func (w *walk) find() (*response.Response, string) {
 	if r.Kind == response.Pass && r.At(w.req.Received) == httpcache.Fresh {
 		w.alone = true
 	}
-	if r.Kind != response.Content && r.Kind != response.Sliced {
-		return nil, "miss"
+	if r.Kind != response.Content && (r.Kind != response.Sliced || w.quick) {
+		return nil, "miss" // slices may lie anywhere
 	}
 	return r, ""
 }
@@ -282,6 +284,14 @@ func (w *walk) find() (*response.Response, string) {
 // get is what is stored under a key; the walk remembers it.
 func (w *walk) get(key response.Key) *response.Response {
 	w.seenKey, w.seenCount = key, w.edge.slicing.changes.of(key)
+	return w.fromStore(key)
+}
+
+// fromStore is what is stored under a key, for a walk that cannot wait in RAM.
+func (w *walk) fromStore(key response.Key) *response.Response {
+	if w.quick {
+		return w.edge.tiers.GetInRAM(key)
+	}
 	return w.edge.store.Get(key)
 }
 
@@ -305,6 +315,9 @@ func (w *walk) demand(attempt int) hop.Fence {
 
 // refresh validates what was served stale, behind the client's back.
 func (w *walk) refresh(r *response.Response) {
+	if !w.req.Header.Has("Range") && w.edge.fills.Refreshing(w.fillsTogether(), w.demand(1)) {
+		return // as mostly: many are served what is stale while one refreshes it
+	}
 	w.own()
 	w.base, w.ask, w.part = r, ask{}, ""
 	fence := w.demand(1)

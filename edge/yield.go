@@ -32,7 +32,7 @@ func (e *Edge) yieldTask() run.Task {
 		<-ctx.Done()
 		if errors.Is(context.Cause(ctx), run.ErrHandedOver) {
 			e.yielded.Store(true)
-			e.disks.ReleaseDisks()
+			e.tiers.ReleaseDisks()
 			e.closeJournal()
 			e.env.Release()
 		}

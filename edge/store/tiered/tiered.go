@@ -97,17 +97,12 @@ func join(ram *memory.Store, volumes []*volume) *Store {
 // Get is the response under key, or nil. A hit in RAM takes no lock that others of
 // another key take, and allocates nothing.
 func (s *Store) Get(key response.Key) *response.Response {
-	r, first := s.memory.Hit(key)
-	if r != nil {
-		if first && s.offers != nil {
-			s.offers.add(key)
-		}
-		s.counts.memoryHits.add(key)
+	if r := s.GetInRAM(key); r != nil {
 		return r
 	}
 	if len(s.volumes) > 0 {
 		if disk := s.home(key); disk.Has(key) {
-			if r = s.read(key, disk); r != nil {
+			if r := s.read(key, disk); r != nil {
 				disk.served.Add(1)
 				return r
 			}
@@ -115,6 +110,20 @@ func (s *Store) Get(key response.Key) *response.Response {
 	}
 	s.counts.misses.add(key)
 	return nil
+}
+
+// GetInRAM is Get for who cannot wait: what lies on disk alone is not found, and that is
+// not counted as a miss.
+func (s *Store) GetInRAM(key response.Key) *response.Response {
+	r, first := s.memory.Hit(key)
+	if r == nil {
+		return nil
+	}
+	if first && s.offers != nil {
+		s.offers.add(key)
+	}
+	s.counts.memoryHits.add(key)
+	return r
 }
 
 // read gets a response from its disk, and copies it to RAM if it is small. Those who

@@ -237,6 +237,11 @@ func (b *bench) turn(ctx context.Context, p *peer, r row, round int) (Run, error
 		return Run{}, err
 	}
 	run := makeRun(m, r.size)
+	if p.logs {
+		if err := s.checkLog(run.Requests); err != nil {
+			run.Problem = err.Error()
+		}
+	}
 	if count := s.origin.count(); count.Requests > 0 {
 		run.Origin = &count
 		run.Problem = fmt.Sprintf("%d requests reached the origin: these are not all hits; %s", count.Requests, run.Problem)

@@ -33,8 +33,7 @@ type place struct {
 	Cert    string
 	Key     string
 	KTLS    bool // whether the kernel can encrypt
-
-	AccessLog bool // whether freshet writes one
+	Logs    bool // whether freshet writes its access log
 }
 
 func port(addr string) string {
@@ -45,6 +44,7 @@ func port(addr string) string {
 func (p place) PlainPort() string  { return port(p.Plain) }
 func (p place) SecurePort() string { return port(p.Secure) }
 func (p place) OriginPort() string { return port(p.Origin) }
+func (p place) AccessLog() string  { return filepath.Join(p.Dir, "access.log") }
 func (p place) OriginHost() string {
 	host, _, _ := net.SplitHostPort(p.Origin)
 	return host

@@ -227,6 +227,27 @@ func TestReadMarks(t *testing.T) {
 	}
 }
 
+// An access log that has no line for each request is a problem of the run.
+func TestCheckLog(t *testing.T) {
+	s := &server{place: place{Dir: t.TempDir()}}
+	if err := s.checkLog(1); err == nil {
+		t.Error("a log that is not there will do")
+	}
+	line := strings.Repeat("x", 80) + "\n"
+	if err := os.WriteFile(s.place.AccessLog(), []byte(strings.Repeat(line, 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.checkLog(1000); err == nil {
+		t.Error("100 lines will do for 1,000 requests")
+	}
+	if err := s.checkLog(100); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(s.place.AccessLog()); err != nil || info.Size() != 0 {
+		t.Errorf("the log is not emptied: %v", err)
+	}
+}
+
 func TestMakeRun(t *testing.T) {
 	m := measured{loaded: loaded{requests: 3, bytes: 50 << 20, seconds: 2}, cpu: time.Second, wall: 2 * time.Second}
 	if run := makeRun(m, mib10); run.Requests != 5 || run.CPU != 200e3 || run.Rate != 2.5 || run.Busy != 0.5 {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -87,11 +88,15 @@ func (s *settings) main(ctx context.Context) (err error) {
 		return err
 	}
 
+	load := loadAverage()
+	if load > 0.5 {
+		fmt.Fprintf(os.Stderr, "bench: the machine is not quiet (load average %.2f): others take part in what is measured\n", load)
+	}
 	begun := time.Now()
 	var runs []Run
 	all := make(map[string][]Summary)
 	results := func() Results {
-		return Results{Begun: begun, Took: time.Since(begun).Round(time.Second).String(), Machine: machine(), Versions: about.versions,
+		return Results{Begun: begun, Took: time.Since(begun).Round(time.Second).String(), Machine: machine(), Load: load, Versions: about.versions,
 			Seed: s.seed, Rounds: s.rounds, Length: s.length.String(), Order: "a seeded permutation in every round", Runs: runs, Summaries: flat(rows, all)}
 	}
 	for _, r := range rows {
@@ -116,6 +121,7 @@ type Results struct {
 	Begun     time.Time         `json:"begun"`
 	Took      string            `json:"took"`
 	Machine   string            `json:"machine"`
+	Load      float64           `json:"load_average"` // before anything was started
 	Versions  map[string]string `json:"versions"`
 	Seed      uint64            `json:"seed"`
 	Rounds    int               `json:"rounds"`
@@ -156,6 +162,20 @@ func machine() string {
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	return fmt.Sprintf("%s, %d CPUs, Linux %s", model, runtime.NumCPU(), strings.TrimSpace(string(kernel)))
+}
+
+// loadAverage is that of the last minute; 0 where it cannot be read.
+func loadAverage() float64 {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	load, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return 0
+	}
+	return load
 }
 
 // titles are what servers are called in tables, with their versions.

@@ -17,6 +17,7 @@ type peer struct {
 	units   []string         // of systemd that the package would start
 	lacks   map[proto]string // protocols that it does not speak, and why it is left out there
 	cache   bool             // false: it serves files
+	logs    bool             // it writes an access log
 	env     []string         // of its process
 	version []string         // arguments with which it tells its version
 	only    map[kind]bool    // the kinds that it is for; nil: hits and cold
@@ -47,7 +48,7 @@ func allPeers(freshet, caddy string) []*peer {
 			command: freshetCommand(freshet, false),
 		},
 		{
-			name: "freshet-log", about: "freshet edge, RAM, JSON access log on", program: freshet, cache: true,
+			name: "freshet-log", about: "freshet edge, RAM, JSON access log on", program: freshet, cache: true, logs: true,
 			only:    map[kind]bool{logs: true},
 			command: freshetCommand(freshet, true),
 		},
@@ -106,7 +107,7 @@ func allPeers(freshet, caddy string) []*peer {
 // freshetCommand is a lone edge with RAM only.
 func freshetCommand(binary string, accessLog bool) func(place) ([]string, error) {
 	return func(p place) ([]string, error) {
-		p.AccessLog = accessLog
+		p.Logs = accessLog
 		file, err := p.write("node.yaml", "freshet.yaml")
 		return []string{binary, "edge", "-c", file}, err
 	}

@@ -127,6 +127,23 @@ func (s *server) stop() {
 	}
 }
 
+// leastLine is less than a line of an access log can be: what cannot leave out a time and
+// a status.
+const leastLine = 40
+
+// checkLog says whether the access log has grown with requests, and empties it.
+func (s *server) checkLog(requests figure) error {
+	info, err := os.Stat(s.place.AccessLog())
+	if err != nil {
+		return fmt.Errorf("there is no access log: %w", err)
+	}
+	// The last lines may not be written yet.
+	if float64(info.Size()) < 0.9*leastLine*float64(requests) {
+		return fmt.Errorf("the access log has %d bytes for %.0f requests", info.Size(), requests)
+	}
+	return os.Truncate(s.place.AccessLog(), 0)
+}
+
 // url is where the server answers a path on a protocol.
 func (s *server) url(p proto, path string) string {
 	if p == h1 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ func (b *bench) estimate(rows []row) time.Duration {
 	var sum time.Duration
 	for _, r := range rows {
 		for range b.takers(r) {
-			turn := b.length + 300*time.Millisecond
+			turn := b.lengthOf(r) + 300*time.Millisecond
 			switch {
 			case r.kind == cold:
 				turn += 2 * time.Second
@@ -69,6 +70,15 @@ func (b *bench) estimate(rows []row) time.Duration {
 		}
 	}
 	return sum + time.Duration(len(b.peers))*2*time.Second
+}
+
+// lengthOf is how long a run of a row is: twice as long for large bodies, of which much is
+// under way in the end that was sent and is not read.
+func (b *bench) lengthOf(r row) time.Duration {
+	if r.size.byBytes() {
+		return 2 * b.length
+	}
+	return b.length
 }
 
 // place makes the place of a server that is to be started.
@@ -232,7 +242,7 @@ func (b *bench) turn(ctx context.Context, p *peer, r row, round int) (Run, error
 		return Run{}, err
 	}
 	s.origin.reset(0)
-	m, err := b.loader.run(ctx, s, r, b.length)
+	m, err := b.loader.run(ctx, s, r, b.lengthOf(r))
 	if err := errors.Join(err, s.pause()); err != nil {
 		return Run{}, err
 	}
@@ -258,6 +268,9 @@ func makeRun(m measured, s size) Run {
 	run := Run{
 		Requests: figure(requests), SystemShare: figure(m.systemShare), Busy: figure(m.cpu.Seconds() / m.wall.Seconds()),
 		Rate: figure(requests / m.seconds), P50: figure(m.p50), P99: figure(m.p99), TLS: m.tls, Failed: m.failed,
+	}
+	if m.requests == 0 { // none that a time could be said of
+		run.P50, run.P99 = figure(math.NaN()), figure(math.NaN())
 	}
 	switch {
 	case requests == 0:
@@ -296,7 +309,7 @@ func (b *bench) coldTurn(ctx context.Context, p *peer, r row, round int) (Run, e
 		return Run{}, err
 	}
 	s.origin.reset(coldDelay)
-	m, err := b.loader.wrk(ctx, s, r, b.length, script)
+	m, err := b.loader.wrk(ctx, s, r, b.lengthOf(r), script)
 	if err != nil {
 		return Run{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -257,7 +258,7 @@ func TestMakeRun(t *testing.T) {
 		t.Errorf("1 KB: %+v, want three requests", run)
 	}
 	m.requests = 0
-	if run := makeRun(m, kib1); run.Problem == "" || run.CPU != 0 {
+	if run := makeRun(m, kib1); run.Problem == "" || run.CPU != 0 || !math.IsNaN(float64(run.P50)) {
 		t.Errorf("nothing was complete: %+v", run)
 	}
 }

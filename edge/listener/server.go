@@ -202,6 +202,8 @@ func (s *Server) stopAccepting(backlog bool) {
 	s.mu.Lock()
 	s.mu.draining = true
 	s.mu.Unlock()
+	s.one.Drain() // before clients can see that nobody is let in any more
+	s.two.Drain()
 	for _, ln := range append(append([]net.Listener(nil), s.cfg.Plain...), s.cfg.Secure...) {
 		timed, ok := ln.(interface{ SetDeadline(time.Time) error })
 		if !backlog || !ok || timed.SetDeadline(time.Now().Add(backlogTime)) != nil {
@@ -220,12 +222,14 @@ func (s *Server) draining() bool {
 func (s *Server) drain(within time.Duration) error {
 	grace, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
-	var lanes sync.WaitGroup
-	lanes.Go(func() { _ = s.one.Shutdown(grace) })
-	lanes.Go(func() { _ = s.two.Shutdown(grace) })
-	var quic error
+	shutdowns := []func(context.Context) error{s.one.Shutdown, s.two.Shutdown}
 	if s.three != nil {
-		lanes.Go(func() { quic = s.three.Shutdown(grace) })
+		shutdowns = append(shutdowns, s.three.Shutdown)
+	}
+	var lanes sync.WaitGroup
+	errs := make([]error, len(shutdowns))
+	for i, shutdown := range shutdowns {
+		lanes.Go(func() { errs[i] = shutdown(grace) })
 	}
 	s.drainFull()
 	done := make(chan struct{})
@@ -241,7 +245,7 @@ func (s *Server) drain(within time.Duration) error {
 	}
 	<-done
 	lanes.Wait()
-	if cut > 0 || errors.Is(quic, context.DeadlineExceeded) {
+	if cut > 0 || errors.Is(errors.Join(errs...), context.DeadlineExceeded) {
 		return fmt.Errorf("serve: %w: connections were in use after %s", run.ErrDrainTimeout, within)
 	}
 	return nil

@@ -15,6 +15,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 
 	"freshet/edge/exchange"
 	"freshet/edge/listener/limits"
+	"freshet/edge/listener/listenertest"
 	"freshet/internal/run"
 )
 
@@ -252,9 +255,9 @@ func TestTheFirstWordsOfAConnectionAreForItsKind(t *testing.T) {
 	if err := failed.Handshake(); err == nil {
 		t.Error("an unknown protocol was agreed on")
 	}
-	if got := testutil.ToFloat64(s.metrics.handshakes.WithLabelValues("none", "failed")); got != 2 {
-		t.Errorf("%v handshakes failed, want 2", got)
-	}
+	eventually(t, "handshakes failed", 2, func() float64 {
+		return testutil.ToFloat64(s.metrics.handshakes.WithLabelValues("none", "failed"))
+	})
 }
 
 func loopback() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
@@ -448,6 +451,93 @@ func TestAClientThatTakesNothingIsCut(t *testing.T) {
 	}
 	if got := s.cutBy(limits.WriteTimeout); got != 1 {
 		t.Errorf("%v cut, want 1", got)
+	}
+}
+
+// TestASlowClientGetsAllOfIt proves that a long transfer lives as long as its client
+// takes something now and then: several times what a wait may take.
+func TestASlowClientGetsAllOfIt(t *testing.T) {
+	const wait, size = 500 * time.Millisecond, 24 << 20
+	name := filepath.Join(t.TempDir(), "body")
+	if err := os.WriteFile(name, make([]byte, size), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startServer(t, func(req *exchange.Request, to exchange.Responder) {
+		var body io.Reader = io.LimitReader(endless{}, size)
+		if req.Target == "/file" {
+			file, err := os.Open(name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer file.Close()
+			body = &listenertest.OnDisk{File: file, N: size}
+		}
+		if err := to.Respond(&exchange.Answer{Status: 200, Stream: body, Length: size}); err != nil {
+			t.Errorf("%s %s: %v", req.Method, req.Target, err)
+		}
+	}, func(c *Config) { c.Limits.WriteTimeout = wait })
+	for _, request := range []string{get, post, strings.Replace(post, "/x", "/file", 1)} {
+		for _, addr := range []string{s.plain, s.secure} {
+			t.Run(strings.Fields(request)[0]+strings.Fields(request)[1]+" "+addr, func(t *testing.T) {
+				t.Parallel()
+				conn := s.dial(addr)
+				if err := conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+					t.Fatal(err)
+				}
+				if addr == s.secure {
+					conn = s.dialTLS(conn, &tls.Config{})
+				}
+				if _, err := io.WriteString(conn, request); err != nil {
+					t.Fatal(err)
+				}
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var sum int64
+				for tick := time.NewTicker(wait / 5); ; {
+					n, err := io.CopyN(io.Discard, res.Body, size/20)
+					sum += n
+					if err == io.EOF {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					<-tick.C
+				}
+				if sum != size {
+					t.Errorf("%d bytes of %d", sum, size)
+				}
+			})
+		}
+	}
+}
+
+func TestAnOldConnectionEnds(t *testing.T) {
+	s := startServer(t, echo, func(c *Config) { c.Limits.ConnTimeout = time.Millisecond })
+	for _, request := range []string{get, post} {
+		conn := s.dial(s.plain)
+		in, deadline := bufio.NewReader(conn), time.Now().Add(10*time.Second)
+		for last := false; !last; {
+			if _, err := io.WriteString(conn, strings.Replace(request, "Connection: close\r\n", "", 1)); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, res.Body); err != nil {
+				t.Fatal(err)
+			}
+			if last = res.Close; time.Now().After(deadline) {
+				t.Fatal("no answer is the last")
+			}
+		}
+	}
+	if s.cutBy(limits.ConnTimeout) == 0 {
+		t.Error("no connection was too old")
 	}
 }
 

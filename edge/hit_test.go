@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -256,6 +258,30 @@ func TestAHitThatIsLoggedAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+}
+
+// TestAStaleHitCostsLittleWhileItIsRefreshed: it does not begin what it takes to fetch.
+func TestAStaleHitCostsLittleWhileItIsRefreshed(t *testing.T) {
+	if raceEnabled {
+		t.Skip("under the race detector sync.Pool drops walks at random")
+	}
+	var asked atomic.Int64
+	ends := make(chan struct{})
+	up := startOriginTB(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=0, stale-while-revalidate=3600")
+		if asked.Add(1) > 1 {
+			<-ends
+		}
+		fmt.Fprint(w, "hello")
+	}))
+	e := served(t, up, "")
+	t.Cleanup(func() { close(ends) })
+	l := newLane(t, e, asks(t, "GET", "/a", browserFields...))
+	n := testing.AllocsPerRun(1000, l.serve)
+	if n > 6 || asked.Load() > 2 || !strings.Contains(string(l.to.extra), "; hit; ttl=") {
+		t.Errorf("%v allocations, %d requests to the origin, %s", n, asked.Load(), l.to.extra)
+	}
+	t.Logf("%v allocations", n)
 }
 
 func BenchmarkServeHit(b *testing.B) { benchmarkHits(b, func(testing.TB, *Edge) {}) }

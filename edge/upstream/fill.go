@@ -220,6 +220,13 @@ func (g *Group) Refresh(key string, fence hop.Fence, spec Spec) (started bool) {
 	return true
 }
 
+// Refreshing reports whether a fill of key is under way that has Refresh begin none.
+func (g *Group) Refreshing(key string, fence hop.Fence) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.mu.fills[key], func(f *Fill) bool { return f.fence.Covers(fence) })
+}
+
 // Alone starts a fill that nobody else joins and that ends with ctx.
 func (g *Group) Alone(ctx context.Context, fence hop.Fence, spec Spec) *Fill {
 	f := g.newFill(fence, 1)

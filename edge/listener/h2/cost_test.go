@@ -21,13 +21,15 @@ import (
 )
 
 // stored is the answer of measurements: what a hit looks like.
-func stored() exchange.Answer {
+func stored() exchange.Answer { return storedOf(1024) }
+
+func storedOf(size int) exchange.Answer {
 	return exchange.Answer{
 		Status: 200,
 		Header: block("Content-Type: text/html; charset=utf-8", "Cache-Control: public, max-age=3600", `ETag: "5f3a-61b2c8d9"`,
 			"Last-Modified: Sat, 21 Nov 2026 10:00:00 GMT", "Date: Sat, 21 Nov 2026 12:00:00 GMT", "Vary: Accept-Encoding", "Via: 1.1 freshet-e1"),
 		Extra: block("Age: 57", "Cache-Status: freshet-e1; hit; ttl=3543"),
-		Bytes: []byte(strings.Repeat("x", 1024)), Length: 1024,
+		Bytes: []byte(strings.Repeat("x", size)), Length: int64(size),
 	}
 }
 
@@ -39,7 +41,11 @@ func TestServerToMeasure(t *testing.T) {
 		t.Skip("TestCostOfAHit starts it")
 	}
 	config, _ := certificate(t)
-	answer := stored()
+	size, err := strconv.Atoi(os.Getenv("FRESHET_H2_SIZE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := storedOf(size)
 	miss := handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
 		a := answer
 		_ = to.Respond(&a)
@@ -75,8 +81,8 @@ func TestServerToMeasure(t *testing.T) {
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 }
 
-// TestCostOfAHit prints the CPU time that a hit of 1 KB costs over TLS, 32 connections
-// with 10 streams each, beside net/http's: five alternating runs, medians. It needs
+// TestCostOfAHit prints the CPU time that a hit costs over TLS, 32 connections with 10
+// streams each, beside net/http's: five alternating runs, medians. It needs
 // FRESHET_TEST_LONG, two CPUs, taskset and h2load (Debian: nghttp2-client).
 func TestCostOfAHit(t *testing.T) {
 	if os.Getenv("FRESHET_TEST_LONG") == "" {
@@ -88,27 +94,28 @@ func TestCostOfAHit(t *testing.T) {
 		}
 	}
 	kinds := []string{"at once", "goroutines", "net/http"}
-	costs := make(map[string][]float64)
-	for range 5 {
-		for _, kind := range kinds {
-			costs[kind] = append(costs[kind], measure(t, kind))
+	for _, of := range []struct{ size, requests int }{{1 << 10, 200_000}, {64 << 10, 10_000}, {10 << 20, 320}} {
+		costs := make(map[string][]float64)
+		for range 5 {
+			for _, kind := range kinds {
+				costs[kind] = append(costs[kind], measure(t, kind, of.size, of.requests))
+			}
 		}
-	}
-	median := func(kind string) float64 {
-		slices.Sort(costs[kind])
-		return costs[kind][2]
-	}
-	for _, kind := range kinds {
-		m := median(kind)
-		t.Logf("%-10s  %6.2f us of CPU a request (%.2f to %.2f), %.3f of net/http", kind, m, costs[kind][0], costs[kind][4], m/median("net/http"))
+		for _, kind := range kinds {
+			slices.Sort(costs[kind])
+		}
+		for _, kind := range kinds {
+			c := costs[kind]
+			t.Logf("%8d bytes, %-10s  %9.2f us of CPU a request (%.2f to %.2f), %.3f of net/http",
+				of.size, kind, c[2], c[0], c[4], c[2]/costs["net/http"][2])
+		}
 	}
 }
 
 // measure is the CPU time of a request in microseconds.
-func measure(t *testing.T, kind string) float64 {
-	const requests = 200_000
+func measure(t *testing.T, kind string, size, requests int) float64 {
 	cmd := exec.Command("taskset", "-c", "0", os.Args[0], "-test.run=^TestServerToMeasure$", "-test.v")
-	cmd.Env = append(os.Environ(), "FRESHET_H2_MEASURE="+kind, "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), "FRESHET_H2_MEASURE="+kind, "FRESHET_H2_SIZE="+strconv.Itoa(size), "GOMAXPROCS=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -135,10 +142,10 @@ func measure(t *testing.T, kind string) float64 {
 			t.Fatalf("h2load: %v\n%s", err, report)
 		}
 	}
-	load(20_000)
+	load(requests / 10)
 	before := cpuTime(t, cmd.Process.Pid)
 	load(requests)
-	return float64(cpuTime(t, cmd.Process.Pid)-before) / float64(time.Microsecond) / requests
+	return float64(cpuTime(t, cmd.Process.Pid)-before) / float64(time.Microsecond) / float64(requests)
 }
 
 // cpuTime is what a process has used, user and system.

@@ -9,7 +9,7 @@ import (
 // Buffers of input, in bytes. Most heads are small: an idle connection keeps the small
 // one, and takes a large one while much is coming in or a frame needs it.
 const (
-	smallInput = 4 << 10
+	smallInput = 2 << 10
 	largeInput = 32 << 10 // holds the largest frame that we allow
 )
 

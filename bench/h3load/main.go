@@ -133,17 +133,30 @@ func load(w io.Writer, url string, conns, streams int, warm, length time.Duratio
 			wg.Go(func() { workers[i*streams+j].run(ctx, tr, url, &phase) })
 		}
 	}
-	time.Sleep(warm)
+	ended := make(chan struct{}) // when all have failed there is nothing to wait for
+	go func() {
+		defer close(ended)
+		wg.Wait()
+	}()
+	wait(ended, warm)
 	begun := time.Now()
 	phase.Store(counting)
 	fmt.Fprintln(w, "begin")
-	time.Sleep(length)
+	wait(ended, length)
 	phase.Store(over)
 	took := time.Since(begun)
 	fmt.Fprintln(w, "end")
 	cancel()
-	wg.Wait()
+	<-ended
 	return json.NewEncoder(w).Encode(collect(workers, took))
+}
+
+// wait waits for a time, or until all have ended.
+func wait(ended <-chan struct{}, d time.Duration) {
+	select {
+	case <-ended:
+	case <-time.After(d):
+	}
 }
 
 func collect(workers []worker, took time.Duration) Result {

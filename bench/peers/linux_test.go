@@ -17,7 +17,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestParseStat(t *testing.T) {
 	const tail = " S 17 4242 4242 0 -1 4194304 1 2 3 4 250 125 7 8 20 0 1 0 5 6 7"
@@ -274,7 +278,7 @@ func TestFreshetAlone(t *testing.T) {
 			t.Skipf("%s is missing: make bench installs it", program)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // most of it to build
 	defer cancel()
 	dir := t.TempDir()
 	binary, err := (&installer{progress: io.Discard}).buildIn(ctx, "../..", dir, "./cmd/freshet")

@@ -97,8 +97,8 @@ type Responder interface {
 	Inform(status int, h *header.Block)
 	// Respond sends the final answer, once, and returns when the last byte has been
 	// handed to the connection: from then on the answer and its blocks are used again for
-	// another, so that a listener which sends later copies what it has not sent. After ErrAborted, or an error of the connection,
-	// nothing more can be sent.
+	// another, so that a listener which sends later copies what it has not sent. After
+	// ErrAborted, or an error of the connection, nothing more can be sent.
 	Respond(*Answer) error
 }
 

@@ -367,23 +367,29 @@ func (l leaver) Serve(ctx context.Context, _ *exchange.Request, to exchange.Resp
 	_ = to.Respond(&exchange.Answer{Status: 204})
 }
 
+// clientLeaves: a client that has closed its sending half counts as gone as well.
 func clientLeaves(t *testing.T, lane Lane) {
-	for _, secure := range []bool{false, true} {
-		l := leaver{make(chan struct{}, 1), make(chan struct{}, 1)}
-		addr := lane(t, l, secure)
-		var conn net.Conn
-		var err error
-		if secure {
-			conn, err = tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true})
-		} else {
-			conn, err = net.Dial("tcp", addr)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		<-l.began
-		conn.Close()
-		<-l.ended
+	for name, tc := range map[string]struct{ secure, half bool }{
+		"closed": {}, "half closed": {half: true}, "closed, TLS": {secure: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := leaver{make(chan struct{}, 1), make(chan struct{}, 1)}
+			conn, err := net.Dial("tcp", lane(t, l, tc.secure))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if tc.secure {
+				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+			}
+			fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			<-l.began
+			if tc.half {
+				_ = conn.(*net.TCPConn).CloseWrite()
+			} else {
+				conn.Close()
+			}
+			<-l.ended
+		})
 	}
 }

@@ -91,7 +91,10 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 					Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
 					Header: w.rules.PassHeader(w.req), Body: w.req.Body, Length: w.req.Length, Inform: inform,
 				}
-				return up, e.forOrigin(p, &up, &w.rules, true)
+				if err := e.forOrigin(p, &up, &w.rules, true); err != nil {
+					return up, err
+				}
+				return up, sayEarly(up.Header, w.req)
 			})
 		},
 		Admit: func(*upstream.Reply) *response.Response { return nil },

@@ -50,6 +50,9 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 				Header: f.rules.FillHeader(f.req), Inform: inform,
 			}
 			err := f.edge.forOrigin(p, &up, f.rules, false)
+			if err == nil {
+				err = sayEarly(up.Header, f.req)
+			}
 			if err == nil && conditional {
 				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, false)
 			}

@@ -105,10 +105,11 @@ func (in *installer) install(ctx context.Context, pkg string, units []string) er
 	if err := run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-install-recommends", pkg); err != nil {
 		return err
 	}
-	// Nor at the next boot. Only units of what was not installed before.
+	// Nor at the next boot, and not where a policy of the machine's own let them start.
+	// These are units of what was not installed before.
 	for _, unit := range units {
 		if have("systemctl") {
-			_ = run("systemctl", "disable", "--quiet", unit) // where systemd does not run there is nothing to do
+			_ = run("systemctl", "disable", "--now", "--quiet", unit) // where systemd does not run there is nothing to do
 		}
 	}
 	return nil

@@ -190,6 +190,10 @@ func (s *settings) set(ctx context.Context, dir string, rows []row) (*bench, tit
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return nil, none, err
 	}
+	// Debian keeps servers where others than root do not look.
+	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
+		return nil, none, err
+	}
 	in := &installer{progress: os.Stderr, allowed: s.install}
 	b := &bench{dir: dir, progress: os.Stderr, seed: s.seed, rounds: s.rounds, length: s.length,
 		bodies: newBodies(), ktls: kernelTLS(), running: make(map[string]*server),

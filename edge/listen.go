@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"freshet/edge/listener"
@@ -50,11 +51,11 @@ func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 	if err != nil {
 		return nil, self, err
 	}
-	for _, ln := range cfg.Plain {
-		e.log.Info("listening", "addr", ln.Addr().String())
+	for _, addr := range addrs(cfg.Plain) {
+		e.log.Info("listening", "addr", addr)
 	}
-	for _, ln := range cfg.Secure {
-		e.log.Info("listening", "addr", ln.Addr().String(), "tls", true, "http3", len(cfg.Packet) > 0)
+	for _, addr := range addrs(cfg.Secure) {
+		e.log.Info("listening", "addr", addr, "tls", true, "http3", len(cfg.Packet) > 0)
 	}
 	return append(tasks, run.Task{Name: "listeners", Run: server.Run}), self, nil
 }
@@ -129,6 +130,15 @@ func (e *Edge) certificates(cfg *listener.Config) certs.Config {
 		c.Cluster, c.Secret = e.env.Cluster, []byte(secret)
 	}
 	return c
+}
+
+// addrs are the addresses of listeners; several in a row may share one.
+func addrs(listeners []net.Listener) []string {
+	var list []string
+	for _, ln := range listeners {
+		list = append(list, ln.Addr().String())
+	}
+	return slices.Compact(list)
 }
 
 func portOf(ln net.Listener) int { return ln.Addr().(*net.TCPAddr).Port }

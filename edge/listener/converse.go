@@ -95,7 +95,7 @@ func (s *Server) proxyHead(c *client) bool {
 
 // handshake encrypts a connection.
 func (s *Server) handshake(c *client) (*tls.Conn, bool) {
-	encrypted := tls.Server(c.conn, s.cfg.TLS)
+	encrypted := tls.Server(h2.Cork(c.conn), s.cfg.TLS)
 	err := encrypted.Handshake()
 	if err == nil {
 		state := encrypted.ConnectionState()

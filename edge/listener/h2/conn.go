@@ -27,6 +27,7 @@ type conn struct {
 	srv   *Server
 	nc    net.Conn
 	info  ConnInfo
+	cork  *corked        // nil: records go out one by one
 	quick exchange.Quick // nil: the handler is none
 	wg    sync.WaitGroup // handlers and the writer
 

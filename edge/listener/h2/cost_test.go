@@ -52,7 +52,8 @@ func TestServerToMeasure(t *testing.T) {
 	})
 	var addr string
 	switch kind {
-	case "at once":
+	case "at once", "not corked":
+		uncorked = kind == "not corked"
 		addr = listen(t, &Server{Handler: everything{&quick{miss, answer}}}, config)
 	case "goroutines":
 		addr = listen(t, &Server{Handler: miss}, config)
@@ -93,7 +94,7 @@ func TestCostOfAHit(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	kinds := []string{"at once", "goroutines", "net/http"}
+	kinds := []string{"at once", "not corked", "goroutines", "net/http"}
 	for _, of := range []struct{ size, requests int }{{1 << 10, 200_000}, {64 << 10, 10_000}, {10 << 20, 320}} {
 		costs := make(map[string][]float64)
 		for range 5 {

@@ -79,7 +79,7 @@ func (s *Server) init() {
 }
 
 func (s *Server) newConn(nc net.Conn, info ConnInfo) *conn {
-	c := &conn{srv: s, nc: nc, info: info, begun: time.Now()}
+	c := &conn{srv: s, nc: nc, info: info, cork: corkOf(nc), begun: time.Now()}
 	c.info.Unread = nil
 	c.quick, _ = s.Handler.(exchange.Quick)
 	c.in = input{conn: nc, block: c.beforeBlock, woken: c.woken, small: make([]byte, smallInput)}

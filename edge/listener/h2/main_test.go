@@ -60,6 +60,8 @@ func spoil(h *header.Block) {
 	}
 }
 
+var uncorked bool // set by measurements: records go out one by one
+
 // listen serves s on a port of its own, with TLS if there is a configuration.
 func listen(t testing.TB, s *Server, config *tls.Config) string {
 	t.Helper()
@@ -77,6 +79,9 @@ func listen(t testing.TB, s *Server, config *tls.Config) string {
 			}
 			info := ConnInfo{Scheme: "http", Remote: nc.RemoteAddr().(*net.TCPAddr).AddrPort()}
 			if config != nil {
+				if !uncorked {
+					nc = Cork(nc)
+				}
 				nc = tls.Server(nc, config)
 				info.Scheme = "https"
 			}

@@ -215,7 +215,15 @@ func (c *conn) write(b []byte) (time.Time, error) {
 			return now, err
 		}
 	}
+	if c.cork != nil && len(b) > maxFrame { // more than one record
+		c.cork.cork()
+	}
 	_, err := c.nc.Write(b)
+	if c.cork != nil && len(b) > maxFrame {
+		if flushed := c.cork.uncork(); err == nil {
+			err = flushed
+		}
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.srv.limited(limits.WriteTimeout)
 	}

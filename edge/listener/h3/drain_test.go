@@ -156,7 +156,6 @@ func TestDrainFailsNoRequest(t *testing.T) {
 	}
 	late := make(chan error, 1)
 	lateClient := old.client()
-	began := make(chan struct{})
 	go func() {
 		res, err := lateClient.Get("https://a.example/slow")
 		if err == nil {
@@ -165,19 +164,7 @@ func TestDrainFailsNoRequest(t *testing.T) {
 		}
 		late <- err
 	}()
-	go func() {
-		for {
-			old.Server.mu.Lock()
-			n := len(old.Server.mu.conns)
-			old.Server.mu.Unlock()
-			if n == 5 {
-				close(began)
-				return
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}()
-	<-began
+	old.waitFor("all connections", func(n int) bool { return n >= 5 })
 	mu.Lock()
 	target = next.addr
 	mu.Unlock()
@@ -191,15 +178,7 @@ func TestDrainFailsNoRequest(t *testing.T) {
 		t.Error(err)
 	}
 	old.done <- nil
-	for {
-		old.Server.mu.Lock()
-		n := len(old.Server.mu.conns)
-		old.Server.mu.Unlock()
-		if n == 1 { // the slow one
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	old.waitFor("none but the slow one", func(n int) bool { return n <= 1 })
 	select {
 	case err := <-done:
 		t.Errorf("Shutdown has returned while a request was under way: %v", err)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -109,6 +110,28 @@ func (s *server) limitedBy(why limits.Reason) bool {
 		}
 	}
 	return false
+}
+
+// waitFor waits until the number of its connections is as it should be.
+func (s *server) waitFor(what string, good func(n int) bool) {
+	s.t.Helper()
+	s.init()
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		s.Server.mu.Lock()
+		var left []string
+		for c := range s.Server.mu.conns {
+			c.mu.Lock()
+			left = append(left, fmt.Sprintf("%v: %d open, quiet %s, drained %v, last %v, ended %v, closed %v", c.remote, c.open.Load(), c.quiet(time.Now()), c.mu.drained, c.mu.last, c.mu.ended, context.Cause(c.q.Context())))
+			c.mu.Unlock()
+		}
+		s.Server.mu.Unlock()
+		if good(len(left)) {
+			return
+		}
+		if time.Since(begun) > 20*time.Second {
+			s.t.Fatalf("%s: there are %d connections: %s", what, len(left), strings.Join(left, "; "))
+		}
+	}
 }
 
 // tls is what its clients trust.

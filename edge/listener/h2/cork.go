@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Cork makes of a connection one beneath TLS whose records HTTP/2 has go out together:
+// Cork makes of a connection one beneath TLS whose records the lanes have go out together:
 // crypto/tls makes a system call of each, of 16 KiB at most. Give the result to
 // tls.Server; all else goes through it as it was.
 func Cork(nc net.Conn) net.Conn { return &corked{Conn: nc} }
@@ -16,7 +16,7 @@ const corkSize = outputSize + outputSlack + 1<<10
 
 var corkBuffers = sync.Pool{New: func() any { return new([corkSize]byte) }}
 
-// corked is a connection that gathers what is written between cork and uncork.
+// corked is a connection that gathers what is written between Cork and Uncork.
 type corked struct {
 	net.Conn
 	mu struct {
@@ -62,13 +62,15 @@ func (k *corked) flush() error {
 	return err
 }
 
-func (k *corked) cork() {
+// Cork has what is written wait, up to a bound, for Uncork.
+func (k *corked) Cork() {
 	k.mu.Lock()
 	k.mu.gather = true
 	k.mu.Unlock()
 }
 
-func (k *corked) uncork() error {
+// Uncork writes it.
+func (k *corked) Uncork() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mu.gather = false

@@ -27,7 +27,7 @@ func (s *sink) Write(p []byte) (int, error) {
 	return s.got.Write(p)
 }
 
-// TestCork: what is written between cork and uncork goes out at once, in its order and
+// TestCork: what is written between Cork and Uncork goes out at once, in its order and
 // with what others write meanwhile, and all else as ever.
 func TestCork(t *testing.T) {
 	s := new(sink)
@@ -42,32 +42,32 @@ func TestCork(t *testing.T) {
 		}
 	}
 	write("a")
-	k.cork()
+	k.Cork()
 	write("b")
 	write("c")
 	if s.n != 1 {
 		t.Error("written while corked")
 	}
-	if err := k.uncork(); err != nil || s.n != 2 {
+	if err := k.Uncork(); err != nil || s.n != 2 {
 		t.Errorf("%d writes, %v", s.n, err)
 	}
 	write("d")
-	k.cork()
-	if err := k.uncork(); err != nil || s.n != 3 || s.got.String() != "abcd" {
+	k.Cork()
+	if err := k.Uncork(); err != nil || s.n != 3 || s.got.String() != "abcd" {
 		t.Errorf("%d writes of %q, %v", s.n, s.got.String(), err)
 	}
-	k.cork()
+	k.Cork()
 	for range 10 { // more than it holds
 		write(string(make([]byte, corkSize/3)))
 	}
 	write(string(make([]byte, corkSize+1)))
-	if err := k.uncork(); err != nil || s.got.Len() != 4+10*(corkSize/3)+corkSize+1 {
+	if err := k.Uncork(); err != nil || s.got.Len() != 4+10*(corkSize/3)+corkSize+1 {
 		t.Errorf("%d bytes, %v", s.got.Len(), err)
 	}
-	k.cork()
+	k.Cork()
 	s.fail = errors.New("gone")
 	write("e")
-	if err := k.uncork(); err != s.fail {
+	if err := k.Uncork(); err != s.fail {
 		t.Errorf("got %v", err)
 	}
 }

@@ -216,11 +216,11 @@ func (c *conn) write(b []byte) (time.Time, error) {
 		}
 	}
 	if c.cork != nil && len(b) > maxFrame { // more than one record
-		c.cork.cork()
+		c.cork.Cork()
 	}
 	_, err := c.nc.Write(b)
 	if c.cork != nil && len(b) > maxFrame {
-		if flushed := c.cork.uncork(); err == nil {
+		if flushed := c.cork.Uncork(); err == nil {
 			err = flushed
 		}
 	}

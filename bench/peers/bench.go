@@ -278,6 +278,7 @@ func makeRun(m measured, s size) Run {
 	case m.failed > 0:
 		run.Problem = fmt.Sprintf("%d requests failed: %s", m.failed, m.why)
 	}
+	run.CPU = figure(math.NaN())
 	if requests > 0 {
 		run.CPU = figure(float64(m.cpu.Microseconds()) / requests)
 	}

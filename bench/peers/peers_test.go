@@ -173,7 +173,7 @@ func TestChooseRows(t *testing.T) {
 	for patterns, want := range map[string]string{
 		"h1/1k":              "h1/1k/c16 h1/1k/c256",
 		"*/10m/c16":          "h1/10m/c16 h1s/10m/c16 h2/10m/c16 h3/10m/c16",
-		"h2/*/c32x10,h1/64k": "h1/64k/c16 h1/64k/c256 h2/1k/c32x10 h2/64k/c32x10 h2/10m/c32x10",
+		"h2/*/c32x10,h1/64k": "h1/64k/c16 h1/64k/c256 h2/1k/c32x10 h2/64k/c32x10",
 		"log":                "log/h1/1k/c16 log/h2/1k/c32x10",
 		"h1/1k,h1/1k/c16":    "h1/1k/c16 h1/1k/c256",
 	} {

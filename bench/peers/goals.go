@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -42,7 +43,13 @@ func verdict(r row, list []Summary) string {
 	}
 	ours := list[0].CPU.Median
 	best, bestName := figure(0), ""
+	if math.IsNaN(float64(ours)) {
+		return ""
+	}
 	for _, s := range list[1:] {
+		if math.IsNaN(float64(s.CPU.Median)) {
+			continue
+		}
 		if best == 0 || s.CPU.Median < best {
 			best, bestName = s.CPU.Median, s.Server
 		}

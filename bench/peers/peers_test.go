@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -208,6 +209,7 @@ func TestVerdict(t *testing.T) {
 		{"32 x 10 only", row{kind: hits, proto: h2, size: kib1, streams: 1}, []Summary{at("freshet", 9), at("nginx", 9)}, ""},
 		{"32 x 10", row{kind: hits, proto: h2, size: kib1, streams: 10}, []Summary{at("freshet", 9), at("nginx", 9)}, "MISSED: nginx 1.00 of 0.35"},
 		{"best of all", row{kind: hits, proto: h1s, size: mib10}, []Summary{at("freshet", 11), at("h2o", 10), at("nginx", 20)}, "MISSED: best (h2o) 1.10 of 1.05"},
+		{"a peer without figures", row{kind: hits, proto: h1s, size: mib10}, []Summary{at("freshet", 11), at("h2o", figure(math.NaN())), at("nginx", 20)}, "met"},
 		{"caddy", row{kind: hits, proto: h3, size: mib10}, []Summary{at("freshet", 8), at("caddy", 10)}, "met"},
 		{"log", row{kind: logs, proto: h1, size: kib1}, []Summary{at("freshet", 4), at("freshet-log", 5)}, "met"},
 		{"dear log", row{kind: logs, proto: h1, size: kib1}, []Summary{at("freshet", 4), at("freshet-log", 5.2)}, "MISSED: with the log 1.30 of 1.25"},
@@ -216,5 +218,46 @@ func TestVerdict(t *testing.T) {
 		if got := verdict(test.row, test.list); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+// Tables say medians and ratios of the first server to each other, and what is missing.
+func TestTables(t *testing.T) {
+	r := row{kind: hits, proto: h1, size: kib1, conns: 16, streams: 1}
+	c := row{kind: cold, proto: h1, size: kib1, conns: 64, streams: 1, urls: 10}
+	missing := figure(math.NaN())
+	runs := []Run{
+		{Row: r.String(), Server: "freshet", CPU: 6, Rate: 200, P50: 5, P99: 9, Busy: 1},
+		{Row: r.String(), Server: "freshet", CPU: 8, Rate: 100, P50: 5, P99: 9, Busy: 1},
+		{Row: r.String(), Server: "freshet", CPU: 5, Rate: 300, P50: 5, P99: 9, Busy: 1},
+		{Row: r.String(), Server: "nginx", CPU: 10, Rate: 100, P50: 7, P99: 9, Busy: 0.5},
+		{Row: r.String(), Server: "nginx", CPU: missing, P50: missing, P99: missing, Problem: "no request was complete"},
+		{Row: c.String(), Server: "freshet", Requests: 1000, Origin: &originCount{Requests: 15, URLs: 10, Peak: 4}},
+		{Row: c.String(), Server: "nginx", Origin: &originCount{}, Problem: "no request was complete"},
+	}
+	servers := []string{"freshet", "nginx", "varnish"}
+	all := map[string][]Summary{r.String(): summarise(r, servers, runs), c.String(): summarise(c, servers, runs)}
+	var out strings.Builder
+	for _, row := range []row{r, c} {
+		printRow(&out, row, all[row.String()], map[string]string{"nginx": "nginx, proxy_cache"})
+	}
+	printRatios(&out, []row{r, c}, servers, all)
+	var got []string
+	for line := range strings.SplitSeq(out.String(), "\n") {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	for _, want := range []string{
+		"freshet 6.00 (5.00-8.00) 200 (100-300) 5 (5-5) 9 (9-9) 100 %",
+		"nginx, proxy_cache 10.00 (10.00-10.00) 0.60 50 (0-100) 4.00 7 (7-7) 9 (9-9) 25 % 1 of 2 runs with problems; not saturated",
+		"freshet 1000 (1000-1000) 15 (15-15) 10 1.50 1.50 % 4 (4-4) 0 (0-0)",
+		"nginx, proxy_cache 0 (0-0) 0 (0-0) 0 - - 0 (0-0) 0 (0-0) 1 of 1 runs with problems",
+		"h1/1k/c16 0.60 [0.65] met",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("there is no line %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "NaN") || strings.Contains(out.String(), "varnish") {
+		t.Errorf("something that is not there is shown:\n%s", out.String())
 	}
 }

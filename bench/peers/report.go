@@ -107,9 +107,9 @@ func printCold(w io.Writer, r row, list []Summary, about map[string]string) {
 	fmt.Fprint(w, "server\tclients' requests\tto the origin\tURLs asked for\trequests for each\tof all\tat a time\tp99 us\tnote\n")
 	for _, s := range list {
 		o := s.Origin
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%.2f\t%.2f %%\t%s\t%s\t%s\n", cmp.Or(about[s.Server], s.Server),
-			s.Requests.words(0), o.Requests.words(0), o.URLs.Median, o.Requests.Median/o.URLs.Median,
-			100*o.Requests.Median/s.Requests.Median, o.Peak.words(0), s.P99.words(0), s.note())
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\t%s\t%s\t%s\t%s\n", cmp.Or(about[s.Server], s.Server),
+			s.Requests.words(0), o.Requests.words(0), o.URLs.Median, ratio(o.Requests.Median, o.URLs.Median),
+			share(o.Requests.Median, s.Requests.Median), o.Peak.words(0), s.P99.words(0), s.note())
 	}
 }
 
@@ -151,6 +151,14 @@ func ratio(a, b figure) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.2f", a/b)
+}
+
+// share is a as part of b.
+func share(a, b figure) string {
+	if b == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f %%", 100*a/b)
 }
 
 func (s Summary) note() string {

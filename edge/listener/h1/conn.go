@@ -29,6 +29,7 @@ type conn struct {
 	server *Server
 	net    net.Conn
 	raw    syscall.RawConn // of a socket that is read and written by its descriptor, else nil
+	corked corked          // below TLS, where it can be corked, else nil
 	info   ConnInfo
 	w      *work
 	ctx    *reqContext // of the next request; nil when it must be made
@@ -96,6 +97,9 @@ func newConn(s *Server, c net.Conn, info ConnInfo) *conn {
 		one.raw, _ = c.SyscallConn()
 	case *net.UnixConn:
 		one.raw, _ = c.SyscallConn()
+	}
+	if below, ok := c.(interface{ NetConn() net.Conn }); ok && one.raw == nil {
+		one.corked, _ = below.NetConn().(corked)
 	}
 	if one.raw != nil {
 		one.onRead, one.onWrite = one.readable, one.writable

@@ -17,6 +17,7 @@ import (
 	"freshet/edge/exchange"
 	"freshet/edge/listener"
 	"freshet/edge/listener/h1"
+	"freshet/edge/listener/h2"
 	"freshet/edge/listener/listenertest"
 )
 
@@ -108,7 +109,7 @@ func serve(t *testing.T, s *h1.Server, secure bool) (addr string) {
 			running.Go(func() {
 				info := h1.ConnInfo{Scheme: scheme, Remote: c.RemoteAddr().(*net.TCPAddr).AddrPort()}
 				if secure {
-					c = tls.Server(c, config)
+					c = tls.Server(h2.Cork(c), config)
 				}
 				s.Serve(c, info)
 			})

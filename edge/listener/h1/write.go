@@ -16,6 +16,9 @@ const (
 	// pieceSize is what a connection without a descriptor is given at a time: a record of
 	// TLS. Each piece has the whole time between two pieces.
 	pieceSize = 16 << 10
+	// gatherSize is how many bytes of pieces go out together where they can: 64 KiB of a
+	// body, and its head.
+	gatherSize = 68 << 10
 )
 
 // outgoing is what is on its way to the client.
@@ -85,23 +88,59 @@ func (c *conn) send(a, b []byte) error {
 // writeOther writes by the methods of the connection, a piece at a time.
 func (c *conn) writeOther() error {
 	o := &c.w.out
-	if o.n > 1 && len(o.buf) < pieceSize { // fill the first piece up
+	if o.n > 1 && 0 < len(o.buf) && len(o.buf) < pieceSize { // fill the first piece up
 		rest := o.bufs[1]
 		n := min(len(rest), pieceSize-len(o.buf))
 		o.buf = append(o.buf, rest[:n]...)
 		o.bufs[0], o.bufs[1] = o.buf, rest[n:]
 	}
 	for o.first < o.n {
-		p := o.bufs[o.first]
-		p = p[:min(len(p), pieceSize)]
-		if len(p) > 0 {
-			c.patience()
-			if _, err := c.net.Write(p); err != nil {
-				return c.wrote(err)
-			}
+		if err := c.writePieces(); err != nil {
+			return c.wrote(err)
 		}
-		o.wrote(len(p))
 	}
+	return nil
+}
+
+// corked is a connection below TLS that has what is written between Cork and Uncork go
+// out together: each record would be a system call.
+type corked interface {
+	Cork()
+	Uncork() error
+}
+
+// writePieces writes a piece, or a few together.
+func (c *conn) writePieces() error {
+	o := &c.w.out
+	c.patience()
+	if len(o.bufs[o.first]) <= pieceSize && o.first+1 == o.n || c.corked == nil {
+		return c.writePiece()
+	}
+	c.corked.Cork()
+	var err error
+	for sum := 0; sum < gatherSize && o.first < o.n && err == nil; {
+		n := min(len(o.bufs[o.first]), pieceSize)
+		if sum += n; sum > gatherSize {
+			break
+		}
+		err = c.writePiece()
+	}
+	if failed := c.corked.Uncork(); err == nil {
+		err = failed
+	}
+	return err
+}
+
+func (c *conn) writePiece() error {
+	o := &c.w.out
+	p := o.bufs[o.first]
+	p = p[:min(len(p), pieceSize)]
+	if len(p) > 0 {
+		if _, err := c.net.Write(p); err != nil {
+			return err
+		}
+	}
+	o.wrote(len(p))
 	return nil
 }
 

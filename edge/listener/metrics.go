@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -45,7 +47,7 @@ var (
 type metrics struct {
 	accepted     [kinds]prometheus.Counter
 	open         [protocols]prometheus.Gauge
-	requests     [protocols]prometheus.Counter
+	requests     requests
 	cut          []prometheus.Counter // by limits.Reason
 	handshakes   *prometheus.CounterVec
 	acceptErrors prometheus.Counter
@@ -59,10 +61,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "freshet_edge_connections",
 		Help: "Connections open now, by protocol: new (in a TLS handshake, or before it), http/1.1, http/1.1-full (handed to the full lane, and counted as http/1.1 too), http/2, http/3. Many that stay new are clients that do not finish a handshake.",
-	}, []string{"protocol"})
-	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "freshet_edge_protocol_requests_total",
-		Help: "Requests, by the protocol that carried them: http/1.1, http/1.1-full (what the fast lane does not read itself), http/2, http/3.",
 	}, []string{"protocol"})
 	cut := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "freshet_edge_limited_total",
@@ -84,9 +82,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for p, name := range protocolNames {
 		m.open[p] = open.WithLabelValues(name)
-		if p != int(protocolNew) {
-			m.requests[p] = requests.WithLabelValues(name)
-		}
 	}
 	for _, r := range limits.Reasons() {
 		m.cut[r] = cut.WithLabelValues(r.String())
@@ -94,12 +89,45 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{accepted, open, requests, cut, m.handshakes, m.acceptErrors} {
+	for _, c := range []prometheus.Collector{accepted, open, &m.requests, cut, m.handshakes, m.acceptErrors} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// requests counts requests by protocol; none is of connections that are new.
+type requests [protocols]spread
+
+var requestsDesc = prometheus.NewDesc("freshet_edge_protocol_requests_total",
+	"Requests, by the protocol that carried them: http/1.1, http/1.1-full (what the fast lane does not read itself), http/2, http/3.",
+	[]string{"protocol"}, nil)
+
+// Describe is of prometheus.Collector.
+func (*requests) Describe(to chan<- *prometheus.Desc) { to <- requestsDesc }
+
+// Collect is of prometheus.Collector.
+func (r *requests) Collect(to chan<- prometheus.Metric) {
+	for p := protocolNew + 1; p < protocols; p++ {
+		to <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(r[p].sum()), protocolNames[p])
+	}
+}
+
+// spread is a count that lies in several cache lines, so that cores which serve hits
+// seldom wait for one another.
+type spread [16]struct {
+	n atomic.Uint64
+	_ [56]byte
+}
+
+func (s *spread) add() { s[rand.Uint32()%uint32(len(s))].n.Add(1) }
+
+func (s *spread) sum() (n uint64) {
+	for i := range s {
+		n += s[i].n.Load()
+	}
+	return n
 }
 
 // limited counts what a limit has cut.
@@ -136,7 +164,7 @@ func (m *metrics) handshakeFailed(err error) {
 
 // counting is h, with its requests counted.
 func (m *metrics) counting(h exchange.Handler, p protocol) exchange.Handler {
-	c := counted{h, m.requests[p]}
+	c := counted{h, &m.requests[p]}
 	if quick, ok := h.(exchange.Quick); ok {
 		return quickCounted{c, quick}
 	}
@@ -145,11 +173,11 @@ func (m *metrics) counting(h exchange.Handler, p protocol) exchange.Handler {
 
 type counted struct {
 	handler exchange.Handler
-	count   prometheus.Counter
+	count   *spread
 }
 
 func (c counted) Serve(ctx context.Context, req *exchange.Request, to exchange.Responder) {
-	c.count.Inc()
+	c.count.add()
 	c.handler.Serve(ctx, req, to)
 }
 
@@ -162,6 +190,6 @@ func (c quickCounted) ServeQuick(req *exchange.Request, to exchange.Responder) b
 	if !c.quick.ServeQuick(req, to) {
 		return false // Serve will count it
 	}
-	c.count.Inc()
+	c.count.add()
 	return true
 }

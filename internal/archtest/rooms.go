@@ -124,7 +124,7 @@ var owners = map[string][]string{
 	"github.com/nats-io/nats.go":              {"internal/bus/jetstream"},
 	"github.com/oschwald/maxminddb-golang/v2": {"router/footprint"},
 	"github.com/prometheus/client_golang":     everywhere, // see metricsInOnePlace
-	"github.com/quic-go/qpack":                {"edge/listener/..."},
+	"github.com/quic-go/qpack":                testsOnly,
 	"github.com/quic-go/quic-go":              {"edge/listener/...", "bench/h3load"},
 	"github.com/rogpeppe/go-internal":         testsOnly,
 	"github.com/schollz/progressbar/v3":       {"cmd/freshet"},

@@ -105,13 +105,18 @@ func (c *conn) readControl(in *bufio.Reader) error {
 
 // readID reads a frame that holds one number.
 func readID(in *bufio.Reader, length uint64, good func(uint64) bool) (uint64, error) {
-	id, err := quicvarint.Read(in)
-	switch {
-	case err != nil:
-		return 0, err
-	case uint64(quicvarint.Len(id)) != length && length > 8 || length == 0:
+	var b [8]byte
+	if length == 0 || length > uint64(len(b)) {
 		return 0, connError{codeFrame, "a frame of a wrong length"}
-	case !good(id):
+	}
+	if _, err := io.ReadFull(in, b[:length]); err != nil {
+		return 0, err
+	}
+	id, n, err := quicvarint.Parse(b[:length])
+	if err != nil || uint64(n) != length {
+		return 0, connError{codeFrame, "a frame of a wrong length"}
+	}
+	if !good(id) {
 		return 0, connError{codeID, "an identifier that cannot be"}
 	}
 	return id, nil

@@ -76,12 +76,13 @@ func newEdgeCommand() *cobra.Command {
 	f.StringVar(&alone.Admin, "admin", alone.Admin, "with --upstream: `address` of health, metrics and profiles")
 	f.StringVar(&alone.Log.Level, "log-level", "info", "with --upstream: debug, info, warn or error")
 	f.StringVar(&alone.Log.Format, "log-format", "text", "with --upstream: text or json")
+	f.StringVar(&alone.Log.Access, "access-log", "", "with --upstream: `FILE` to which each request adds a line of JSON, or - for standard output")
 	var https httpsFlags
 	https.add(cmd)
 	fromFile := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if alone.Cache.Upstream == "" {
-			for _, name := range append([]string{"site", "listen", "memory", "disk", "disk-size", "name", "admin", "log-level", "log-format"}, httpsFlagNames...) {
+			for _, name := range append([]string{"site", "listen", "memory", "disk", "disk-size", "name", "admin", "log-level", "log-format", "access-log"}, httpsFlagNames...) {
 				if cmd.Flags().Changed(name) {
 					return fail(exitUsage, "--%s goes with --upstream; with -c the node file says it", name)
 				}

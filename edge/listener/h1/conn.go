@@ -10,6 +10,7 @@ import (
 
 	"freshet/edge/exchange"
 	"freshet/edge/listener/limits"
+	"freshet/internal/header"
 )
 
 // fate is what becomes of a connection.
@@ -85,6 +86,9 @@ func (c *conn) put() {
 	w.out.reset()
 	if len(w.in) > inSize {
 		w.in = make([]byte, inSize)
+	}
+	if w.head.fields.Size() > keepSize/4 {
+		w.head.fields = header.Block{}
 	}
 	works.Put(w)
 }

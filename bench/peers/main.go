@@ -105,6 +105,7 @@ func (s *settings) main(ctx context.Context) (err error) {
 		printRow(os.Stdout, r, all[r.String()], about.titles)
 		// After each row, so that a run that is broken off has not been in vain.
 		if err := errors.Join(err, writeResults(s.output, results())); err != nil {
+			printRatios(os.Stdout, rows, names(b.peers), all)
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ package h3
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -54,6 +55,10 @@ type Server struct {
 	tls      *tls.Config
 	greeting []byte // what the control stream begins with
 	streams  sync.Pool
+	// Of all sockets: a client whose address changes may come to another one, which knows
+	// its token, and tells it that its connection is not to be found there (RFC 9000 §10.3).
+	tokenKey quic.TokenGeneratorKey
+	resetKey quic.StatelessResetKey
 	warned   sync.Once
 	recent   arrivals
 
@@ -98,6 +103,8 @@ func (s *Server) init() {
 		settings := appendHead(nil, settingMaxSection, section)
 		s.greeting = append(appendHead([]byte{streamControl}, frameSettings, uint64(len(settings))), settings...)
 		s.tls = s.forQUIC(settings)
+		_, _ = rand.Read(s.tokenKey[:]) // never fails
+		_, _ = rand.Read(s.resetKey[:])
 	})
 }
 

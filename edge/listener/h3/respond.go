@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	quickMost = 16 << 10 // bytes of an answer that is handed to the connection without waiting
-	joinMost  = 32 << 10 // bytes of a body that are written together with the head
-	pieceMost = 64 << 10 // bytes of a body for which the client has a write timeout
+	quickMost = 16 << 10  // bytes of an answer that is handed to the connection without waiting
+	joinMost  = 32 << 10  // bytes of a body that are written together with the head
+	pieceMost = 256 << 10 // bytes of a body for which the client has a write timeout
 )
 
 var errAnswered = errors.New("the request was answered already")

@@ -34,6 +34,7 @@ type stream struct {
 	eof   bool // nothing comes after w
 	early bool // it was opened before the handshake was complete (RFC 8470)
 	known bool // the head has been read
+	gone  bool // its client has given it up, and that was counted
 
 	head  head
 	arena arena
@@ -71,7 +72,7 @@ func (s *stream) put() {
 	pool := &s.c.s.streams
 	s.c, s.q, s.body, s.cancel, s.settle = nil, nil, nil, nil, nil
 	s.req = exchange.Request{}
-	s.r, s.w, s.eof, s.known, s.quick, s.answered, s.closed = 0, 0, false, false, false, false, false
+	s.r, s.w, s.eof, s.known, s.gone, s.quick, s.answered, s.closed = 0, 0, false, false, false, false, false, false
 	if len(s.in) > keptBuffer {
 		s.in = make([]byte, firstInput)
 	}
@@ -181,7 +182,7 @@ func (s *stream) finish() {
 	}
 	s.q.ReleaseStreamCredit()
 	c := s.c
-	if err, ok := errors.AsType[*quic.StreamError](context.Cause(s.q.Context())); ok && err.Remote {
+	if err, ok := errors.AsType[*quic.StreamError](context.Cause(s.q.Context())); ok && err.Remote && !s.gone {
 		c.wasReset()
 	}
 	s.put()
@@ -211,7 +212,7 @@ func (s *stream) fail(err error) {
 		s.c.s.limited(limits.HeadTimeout)
 	default:
 		if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
-			s.eof = true
+			s.eof, s.gone = true, true
 			s.c.wasReset()
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -515,5 +516,33 @@ func TestAClientThatTakesNothingIsCut(t *testing.T) {
 	}
 	if !s.limitedBy(limits.WriteTimeout) {
 		t.Error("the limit is not counted")
+	}
+}
+
+// One server serves several sockets, and shuts all of them down.
+func TestSeveralSockets(t *testing.T) {
+	s := start(t, &Server{Handler: hello})
+	pc, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Skip("there is no IPv6 here")
+	}
+	defer pc.Close()
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(pc) }()
+	for _, at := range []*server{s, {Server: s.Server, t: t, addr: pc.LocalAddr().String(), roots: s.roots}} {
+		if status, content, err := answer(at.dial().request(get("/"), true)); status != "200" || content != "hello" || err != nil {
+			t.Errorf("%s: %s %q %v", at.addr, status, content, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Errorf("idle connections were cut: %v", err)
+	}
+	if err := <-done; !errors.Is(err, ErrServerClosed) {
+		t.Error(err)
+	}
+	if err := s.Serve(pc); !errors.Is(err, ErrServerClosed) {
+		t.Errorf("Serve after Shutdown: %v", err)
 	}
 }

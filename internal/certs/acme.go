@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"freshet/internal/cluster"
 )
@@ -36,12 +37,15 @@ const (
 	maxRefusal    = time.Hour        // and no longer
 	forgetEvery   = 10 * time.Minute // certificates of hosts that are served no more
 	maxACMEHost   = 200              // bytes of a host: it stands twice in the keys of the storage
+	orderEvery    = 36 * time.Second // new certificates in the long run, as Let's Encrypt allows an account: who may name any host below a wildcard cannot use that up for the others for long
+	orderBurst    = 50               // new certificates at once
 	challengeSize = 1 << 10          // bytes of a key authorization, with room
 )
 
 var (
 	errNotRunning = errors.New("certificates are not being ordered yet")
 	errManyOrders = errors.New("too many certificates are being ordered")
+	errTooOften   = errors.New("too many certificates were ordered lately")
 	errLongHost   = errors.New("the host is too long to order a certificate for")
 )
 
@@ -52,6 +56,7 @@ type ordered struct {
 	roots *x509.CertPool
 	store certmagic.Storage
 	log   *zap.Logger
+	rate  *rate.Limiter // of new certificates
 
 	ready  chan struct{} // closed when what follows stands
 	done   context.Context
@@ -86,7 +91,7 @@ func newOrdered(cfg Config, secrets *cluster.Secrets) (*ordered, error) {
 	if cfg.Hosts == nil {
 		return nil, errors.New("ACME needs to know the hosts that it may order certificates for")
 	}
-	o := &ordered{cfg: cfg, ready: make(chan struct{}), log: zap.New(&slogCore{log: cfg.Log})}
+	o := &ordered{cfg: cfg, ready: make(chan struct{}), log: zap.New(&slogCore{log: cfg.Log}), rate: rate.NewLimiter(rate.Every(orderEvery), orderBurst)}
 	o.mu.loaded, o.mu.flights, o.mu.refused = make(map[string]bool), make(map[string]*flight), make(map[string]refusal)
 	switch {
 	case secrets != nil:
@@ -245,6 +250,8 @@ func (o *ordered) order(ctx context.Context, host string) error {
 	}
 	c, err := o.magic.CacheManagedCertificate(ctx, host)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !o.rate.AllowN(o.cfg.Now(), 1):
+		return errTooOften
 	case errors.Is(err, fs.ErrNotExist):
 		err = o.magic.ObtainCertAsync(ctx, host)
 	case err == nil && !o.cfg.Now().Before(c.Leaf.NotAfter):

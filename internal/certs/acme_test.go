@@ -366,3 +366,33 @@ func TestAHostThatFailsIsNotTriedAgainAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Whoever may name any host below a wildcard cannot order without end.
+func TestNewCertificatesAreOrderedSoOftenAndNoOftener(t *testing.T) {
+	now := &clock{now: time.Now()}
+	m, err := New(Config{
+		ACME: &ACME{Directory: fmt.Sprintf("https://127.0.0.1:%d/dir", freePort(t))}, Dir: t.TempDir(), Now: now.Now,
+		Hosts: func(string) bool { return true }, Log: new(logged).logger(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var ran sync.WaitGroup
+	ran.Go(func() { _ = m.Run(ctx) })
+	<-m.acme.ready
+	over, cancel := context.WithCancel(ctx)
+	cancel() // what is ordered comes to nothing
+	for i := range orderBurst + 10 {
+		err := m.acme.order(over, fmt.Sprintf("h%d.example", i))
+		if err == nil || errors.Is(err, errTooOften) != (i >= orderBurst) {
+			t.Errorf("order %d: %v", i, err)
+		}
+	}
+	now.add(orderEvery)
+	if err := m.acme.order(over, "later.example"); err == nil || errors.Is(err, errTooOften) {
+		t.Errorf("later: %v", err)
+	}
+	stop()
+	ran.Wait()
+}

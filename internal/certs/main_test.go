@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// Of certmagic, for the life of the process: its rate limits, one for each account.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		// Looks every five seconds whether its lock is gone.
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
 		goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*http2ClientConn).readLoop"),

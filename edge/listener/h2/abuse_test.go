@@ -311,6 +311,39 @@ func TestStreamsAtOnce(t *testing.T) {
 	}
 }
 
+// TestTheNextStreamNeedNotWaitForTheHandler of one that is answered: the client may open
+// it as soon as it has seen the end, and as many handlers run as ever.
+func TestTheNextStreamNeedNotWaitForTheHandler(t *testing.T) {
+	release := make(chan struct{})
+	var running, most atomic.Int64
+	addr := listen(t, &Server{Limits: limits.Config{Streams: 4}, Handler: handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		_ = to.Respond(&exchange.Answer{Status: 204})
+		<-release // it has something to do still
+	})}, nil)
+	r := dial(t, addr)
+	ends := func(f http2.Frame) bool { h, ok := f.(*http2.HeadersFrame); return ok && h.StreamEnded() }
+	for i := range uint32(4) {
+		r.open(2*i+1, true, get("/")...)
+		r.await("the end", ends)
+	}
+	for i := range uint32(4) {
+		r.open(2*i+9, true, get("/")...)
+	}
+	r.open(17, true, get("/")...) // there is an end to it
+	if code := r.awaitReset(17); code != http2.ErrCodeRefusedStream {
+		t.Errorf("reset with %v", code)
+	}
+	close(release)
+	for range 4 {
+		r.await("the end", ends)
+	}
+	if most.Load() > 4 {
+		t.Errorf("%d handlers ran at once", most.Load())
+	}
+}
+
 // TestOrdinaryClientsGetAllTheirStreams, although a connection begins with few.
 func TestOrdinaryClientsGetAllTheirStreams(t *testing.T) {
 	o := &origin{release: make(chan struct{})}

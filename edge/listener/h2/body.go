@@ -228,6 +228,7 @@ func (c *conn) remoteDone(st *stream) {
 	if !st.remoteDone {
 		st.remoteDone = true
 		c.mu.bodies--
+		c.over(st)
 	}
 }
 

@@ -67,6 +67,7 @@ type conn struct {
 		streams    map[uint32]*stream // those whose handlers have not ended
 		queue      []*stream          // those of them that have not begun
 		running    int
+		answered   int // streams that are over
 		bodies     int // requests that have not come to their end
 		grants     grants
 		grantTimer *time.Timer

@@ -249,7 +249,9 @@ func (c *conn) open(st *stream) error {
 	if c.mu.goAway == 2 && h.id > c.mu.last {
 		return nil // it was promised that nothing is done for it
 	}
-	if len(c.mu.streams) >= c.srv.limits.Streams {
+	// A stream whose answer was sent is no more one for the client, which may open another
+	// before its handler has returned; one that the client has reset still is one here.
+	if most := c.srv.limits.Streams; len(c.mu.streams)-c.mu.answered >= most || len(c.mu.streams) >= 2*most {
 		c.srv.limited(limits.Streams)
 		c.resetNow(h.id, http2.ErrCodeRefusedStream)
 		if !c.acked {
@@ -288,7 +290,7 @@ func (c *conn) open(st *stream) error {
 // conn.mu is held.
 func (c *conn) startQueued() {
 	now := time.Now()
-	for len(c.mu.queue) > 0 && c.mu.dead == nil {
+	for len(c.mu.queue) > 0 && c.mu.dead == nil && c.mu.running < c.srv.limits.Streams {
 		if !c.mu.grants.take(now) {
 			if c.mu.running == 0 && c.mu.grantTimer == nil {
 				c.mu.grantTimer = time.AfterFunc(grantEvery, c.granted)
@@ -354,6 +356,9 @@ func (c *conn) finish(st *stream, to *responder) {
 	}
 	c.allow(0)
 	delete(c.mu.streams, st.id)
+	if st.over {
+		c.mu.answered--
+	}
 	c.mu.running--
 	c.mu.lastEnd = time.Now()
 	if st.broken != errGone && st.broken != errStalled {

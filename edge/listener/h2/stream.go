@@ -44,6 +44,7 @@ type stream struct {
 	unread     int64 // read by the handler and not yet made known to the client
 	remoteDone bool  // the request has ended
 	sentEnd    bool
+	over       bool // it has ended for the client, though its handler may not have
 	running    bool
 	waiting    bool  // piece is to be sent
 	broken     error // nothing more can be sent

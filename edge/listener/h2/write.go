@@ -74,11 +74,20 @@ func (c *conn) take(st *stream) {
 		p.trailer, st.sentEnd = nil, true
 	}
 	c.mu.out = b
+	c.over(st)
 	if len(p.data) == 0 {
 		c.unready(st)
 		st.nudge()
 	} else {
 		st.progress = time.Now()
+	}
+}
+
+// over counts a stream that has ended on both sides, once.
+func (c *conn) over(st *stream) {
+	if st.sentEnd && st.remoteDone && st.broken == nil && !st.over {
+		st.over = true
+		c.mu.answered++
 	}
 }
 

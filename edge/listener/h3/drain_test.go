@@ -198,10 +198,15 @@ func TestDrainFailsNoRequest(t *testing.T) {
 		defer cancel()
 		done <- old.Shutdown(grace)
 	}()
-	if err := <-old.done; !errors.Is(err, ErrServerClosed) {
-		t.Error(err)
+	for !old.draining.Load() {
+		time.Sleep(time.Millisecond)
 	}
-	old.done <- nil
+	// Who comes now is told so at once, and does not wait for an answer.
+	if _, err := quic.DialAddr(t.Context(), old.addr, old.tls(), nil); err == nil {
+		t.Error("a connection was accepted while draining")
+	} else if e, ok := errors.AsType[*quic.TransportError](err); !ok || e.ErrorCode != quic.ConnectionRefused {
+		t.Errorf("while draining a connection is refused with %v", err)
+	}
 	old.waitFor("none but the slow one", func(n int) bool { return n <= 1 })
 	select {
 	case err := <-done:
@@ -254,6 +259,7 @@ func TestRequestsAfterTheLastGoAwayAreRejected(t *testing.T) {
 		t.Fatal(status, err)
 	}
 	s.Drain()
+	s.Drain() // changes nothing
 	for {
 		status, _, err := answer(c.request(get("/"), true))
 		if status == "200" && err == nil {

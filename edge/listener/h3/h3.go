@@ -15,8 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,11 +64,12 @@ type Server struct {
 	warned   sync.Once
 	recent   arrivals
 
-	serving sync.WaitGroup // connections
-	mu      struct {
+	draining atomic.Bool
+	mu       struct {
 		sync.Mutex
-		closed     bool
+		closed     bool // not even those are served that were accepted before the drain
 		conns      map[*conn]struct{}
+		empty      chan struct{} // closed when conns is empty; nil when nobody waits
 		listeners  map[*quic.EarlyListener]struct{}
 		transports []*quic.Transport
 	}
@@ -142,9 +145,9 @@ func (s *Server) forQUIC(settings []byte) *tls.Config {
 	return c
 }
 
-// Serve serves on a UDP socket until Drain or Shutdown, or an error of the socket, and
-// returns then; connections that were accepted go on until Shutdown has returned, and
-// need the socket until then. It does not close the socket.
+// Serve serves on a UDP socket until Shutdown, or an error of the socket. What was
+// accepted before an error goes on until Shutdown has returned, and needs the socket until
+// then. Serve does not close it.
 func (s *Server) Serve(pc net.PacketConn) error {
 	s.init()
 	s.prepare(pc)
@@ -153,7 +156,7 @@ func (s *Server) Serve(pc net.PacketConn) error {
 		ConnectionIDGenerator: connIDs{s.Generation},
 	}
 	s.mu.Lock()
-	if s.mu.closed {
+	if s.draining.Load() {
 		s.mu.Unlock()
 		return ErrServerClosed
 	}
@@ -203,28 +206,36 @@ func (s *Server) take(q *quic.Conn) {
 		return
 	}
 	s.mu.conns[c] = struct{}{}
-	s.serving.Add(1)
 	s.mu.Unlock()
+	if s.draining.Load() { // its handshake has begun before
+		c.drain()
+	}
 	if s.Opened != nil {
 		s.Opened()
 	}
 	go func() {
-		defer s.serving.Done()
 		c.serve()
-		s.mu.Lock()
-		delete(s.mu.conns, c)
-		s.mu.Unlock()
 		if s.Closed != nil {
 			s.Closed()
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.mu.conns, c)
+		if len(s.mu.conns) == 0 && s.mu.empty != nil {
+			close(s.mu.empty)
+			s.mu.empty = nil
 		}
 	}()
 }
 
-var errRefused = errors.New("too many connections")
+var errRefused = errors.New("connection refused")
 
 // admit counts a connection before its handshake, until it ends. Its address may be
 // forged; what that can do is bounded by arrivals.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	if s.draining.Load() {
+		return nil, errRefused // at once: its client goes elsewhere, or to TCP
+	}
 	addr := addrPort(info.RemoteAddr).Addr()
 	if s.Exempt != nil && s.Exempt(addr) {
 		addr = netip.Addr{}
@@ -279,50 +290,54 @@ func (s *Server) Drain() {
 	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.closed = true
-	for ln := range s.mu.listeners {
-		_ = ln.Close()
-	}
+	s.draining.Store(true)
 	for c := range s.mu.conns {
 		c.drain()
 	}
 }
 
 // Shutdown drains, waits for the connections to end, closes what is left of them when
-// ctx ends, and returns ctx's error then.
-func (s *Server) Shutdown(ctx context.Context) error {
+// ctx ends, and returns ctx's error then if that cut a request off.
+func (s *Server) Shutdown(ctx context.Context) (err error) {
 	s.Drain()
-	done := make(chan struct{})
-	go func() {
-		s.serving.Wait()
-		close(done)
-	}()
-	var err error
 	select {
-	case <-done:
+	case <-s.none():
 	case <-ctx.Done():
-		err = s.cut(ctx)
-		<-done
 	}
 	s.mu.Lock()
-	transports := s.mu.transports
-	s.mu.transports = nil
-	s.mu.Unlock()
-	for _, tr := range transports {
-		_ = tr.Close()
-	}
-	return err
-}
-
-// cut closes what is open; it is ctx's error if there was any.
-func (s *Server) cut(ctx context.Context) (err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.closed = true
 	for c := range s.mu.conns {
 		if c.open.Load() > 0 {
 			err = ctx.Err()
 		}
 		go func() { _ = c.q.CloseWithError(codeNoError, "") }()
 	}
+	s.mu.Unlock()
+	<-s.none()
+	s.mu.Lock()
+	listeners, transports := slices.Collect(maps.Keys(s.mu.listeners)), s.mu.transports
+	s.mu.transports = nil
+	s.mu.Unlock()
+	for _, ln := range listeners {
+		_ = ln.Close()
+	}
+	for _, tr := range transports {
+		_ = tr.Close()
+	}
 	return err
+}
+
+// none is closed when there is no connection.
+func (s *Server) none() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mu.conns) == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	if s.mu.empty == nil {
+		s.mu.empty = make(chan struct{})
+	}
+	return s.mu.empty
 }

@@ -349,7 +349,7 @@ func (c *conn) accept(fh http2.FrameHeader, payload int) (*body, error) {
 	}
 	st := c.mu.streams[fh.StreamID]
 	switch {
-	case (st == nil || st.broken != nil) && c.givenUp(fh.StreamID):
+	case c.givenUp(fh.StreamID):
 	case st == nil || st.broken != nil:
 		c.allow(n)
 		return nil, c.provoked(nil, fh.StreamID, http2.ErrCodeStreamClosed)

@@ -76,7 +76,7 @@ func (c *conn) beginHead(fh http2.FrameHeader) error {
 	switch {
 	case st != nil && !st.remoteDone && st.broken == nil:
 		return nil
-	case (st == nil || st.broken != nil) && c.givenUp(fh.StreamID):
+	case c.givenUp(fh.StreamID):
 		c.head.discard = true
 		return nil
 	case st != nil, c.opened[fh.StreamID/2%uint32(len(c.opened))] == fh.StreamID:
@@ -344,10 +344,6 @@ func (c *conn) finish(st *stream, to *responder) {
 	defer c.mu.Unlock()
 	if st.broken == nil && !st.sentEnd {
 		c.abandon(st, http2.ErrCodeInternal, errClosed) // not answered, or not to the end
-	}
-	well := st.broken == nil
-	if well && !st.remoteDone && c.mu.dead == nil {
-		c.resetNow(st.id, http2.ErrCodeNo) // the rest of its body is of no use (RFC 9113 §8.1)
 	}
 	c.remoteDone(st)
 	if st.body != nil {

@@ -74,6 +74,13 @@ func (c *conn) take(st *stream) {
 		p.trailer, st.sentEnd = nil, true
 	}
 	c.mu.out = b
+	if st.sentEnd && !st.remoteDone {
+		// The rest of the request is of no use (RFC 9113 §8.1). It is said together with the
+		// end: curl 7.88 spins when it has read that and hears so only then.
+		c.resetNow(st.id, http2.ErrCodeNo)
+		st.body.fail(errClosed)
+		c.remoteDone(st)
+	}
 	c.over(st)
 	if len(p.data) == 0 {
 		c.unready(st)

@@ -140,9 +140,10 @@ func (s *sessions) Put(key string, cs *tls.ClientSessionState) {
 // TestDrainFailsNoRequest: clients that ask all the time, and honour GOAWAY by going to
 // another server, have every request answered while the first one drains.
 func TestDrainFailsNoRequest(t *testing.T) {
-	slow := make(chan struct{})
+	slow, began := make(chan struct{}), make(chan struct{})
 	h := handler(func(ctx context.Context, req *exchange.Request, to exchange.Responder) {
 		if req.Target == "/slow" {
+			close(began)
 			<-slow
 		}
 		hello(ctx, req, to)
@@ -188,6 +189,7 @@ func TestDrainFailsNoRequest(t *testing.T) {
 		}
 		late <- err
 	}()
+	<-began
 	old.waitFor("all connections", func(n int) bool { return n >= 5 })
 	mu.Lock()
 	target = next.addr

@@ -47,7 +47,7 @@ type Server struct {
 type ConnInfo struct {
 	Scheme string         // "http" or "https"
 	Remote netip.AddrPort // of the client
-	Unread []byte         // what was read from the connection already; Serve keeps none of it
+	Unread []byte         // what was read from the connection already, 32 KiB at most; Serve keeps none of it
 }
 
 // Serve runs a connection on the calling goroutine until it ends, and closes it. The

@@ -33,7 +33,9 @@ func newRoleCommand(role cluster.Role) *cobra.Command {
 FILE' finds the mistakes in one. Any value in it can come from the environment as
 ${NAME}, and secrets from files. SIGTERM drains: the node is withdrawn, requests
 under way are finished, and the process ends with exit code 0; a second one ends it
-at once.`,
+at once. SIGHUP, other than in a terminal, starts the binary anew with the same
+arguments and listening sockets, and drains once that has read its node file: so a
+new binary or node file comes into use, and one that is wrong changes nothing.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file == "" {

@@ -224,6 +224,7 @@ func TestExplainedScopesAreThoseOfTheWalk(t *testing.T) {
 		if !slices.Equal(named, w.covers()) {
 			t.Errorf("the scopes %v have not the hashes of the walk's", w.namedScopes())
 		}
+		_ = w.to.Respond(&exchange.Answer{Status: http.StatusNoContent})
 	})}
 	full.ServeHTTP(httptest.NewRecorder(), asked)
 }

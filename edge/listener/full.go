@@ -55,7 +55,7 @@ func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	to := &responder{w: w, head: r.Method == http.MethodHead, last: last, conn: conn}
 	f.Handler.Serve(r.Context(), req, to)
-	if to.broken {
+	if to.broken || !to.answered { // net/http would make an answer up
 		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
 	}
 }
@@ -164,6 +164,8 @@ type responder struct {
 	last   bool      // of the connection
 	conn   *fullConn // nil where another server has it
 	broken bool
+
+	answered bool
 }
 
 // Inform sends an interim answer.
@@ -178,6 +180,7 @@ func (to *responder) Inform(status int, h *header.Block) {
 
 // Respond sends the answer.
 func (to *responder) Respond(a *exchange.Answer) error {
+	to.answered = true
 	out := to.w.Header()
 	for _, block := range []*header.Block{a.Header, a.Extra} {
 		if block == nil {

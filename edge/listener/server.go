@@ -257,7 +257,7 @@ func (s *Server) cut() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn := range s.mu.open {
-		conn.Close()
+		go conn.Close() // which waits for a handler that runs within a read
 	}
 	return len(s.mu.open)
 }

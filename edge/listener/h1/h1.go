@@ -147,7 +147,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.mu.conns {
-		_ = c.net.Close()
+		// Close waits for a handler, as that runs within a read of the socket, and TLS for the
+		// client to take an alert: no connection is to wait for another.
+		go c.net.Close()
 	}
 	return ctx.Err()
 }

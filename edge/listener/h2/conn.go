@@ -90,9 +90,8 @@ type conn struct {
 		armed      time.Time
 		drainPing  bool
 		drainTimer *time.Timer
-		flushTimer *time.Timer // for what is to be written unless more comes at once
-		gaveUp     [32]uint32  // streams that we have reset last
-		gaveUpAt   int
+		flushTimer *time.Timer  // for what is to be written unless more comes at once
+		gaveUp     *[256]uint32 // streams that we have reset last, by half their id; nil for none
 	}
 }
 

@@ -53,7 +53,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	for c := range s.mu.conns {
-		c.nc.Close()
+		go c.nc.Close() // which may wait, with TLS, for a client to take an alert
 	}
 	s.mu.Unlock()
 	<-idle // handlers end as their streams have

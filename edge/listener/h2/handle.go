@@ -110,19 +110,16 @@ func (c *conn) streamError(id uint32, code http2.ErrCode) error {
 // resetNow sends RST_STREAM. conn.mu is held.
 func (c *conn) resetNow(id uint32, code http2.ErrCode) {
 	c.mu.out = appendReset(c.output(), id, code)
-	c.mu.gaveUp[c.mu.gaveUpAt%len(c.mu.gaveUp)] = id
-	c.mu.gaveUpAt++
+	if c.mu.gaveUp == nil {
+		c.mu.gaveUp = new([256]uint32)
+	}
+	c.mu.gaveUp[id/2%uint32(len(c.mu.gaveUp))] = id
 }
 
 // givenUp reports whether we have reset a stream so lately that frames which the client
 // sent before it knew may still come (RFC 9113 §5.1). conn.mu is held.
 func (c *conn) givenUp(id uint32) bool {
-	for _, given := range c.mu.gaveUp {
-		if given == id {
-			return true
-		}
-	}
-	return false
+	return c.mu.gaveUp != nil && c.mu.gaveUp[id/2%uint32(len(c.mu.gaveUp))] == id
 }
 
 func (c *conn) settings(f *http2.SettingsFrame) error {
@@ -304,14 +301,19 @@ func (c *conn) data(fh http2.FrameHeader) error {
 	if err != nil {
 		return err
 	}
+	refused := false
 	for rest := left; rest > 0; {
 		p, err := c.in.some(rest)
 		if err != nil {
 			return err
 		}
 		rest -= len(p)
-		if b != nil && !b.take(p) {
-			b = nil
+		switch {
+		case b == nil:
+		case refused:
+			c.freed.Add(int64(len(p)))
+		case !b.take(p):
+			refused = true
 			if err := c.streamError(fh.StreamID, http2.ErrCodeProtocol); err != nil {
 				return err
 			}
@@ -324,7 +326,7 @@ func (c *conn) data(fh http2.FrameHeader) error {
 		}
 		pad -= len(p)
 	}
-	if b != nil && end {
+	if b != nil && !refused && end {
 		if err := c.bodyDone(fh.StreamID); err != nil {
 			return err
 		}

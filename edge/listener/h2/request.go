@@ -292,7 +292,8 @@ func (c *conn) startQueued() {
 	now := time.Now()
 	for len(c.mu.queue) > 0 && c.mu.dead == nil && c.mu.running < c.srv.limits.Streams {
 		if !c.mu.grants.take(now) {
-			if c.mu.running == 0 && c.mu.grantTimer == nil {
+			// Handlers that run may bring one, or go on for as long as their clients like.
+			if c.mu.grantTimer == nil {
 				c.mu.grantTimer = time.AfterFunc(grantEvery, c.granted)
 			}
 			return
@@ -314,7 +315,7 @@ func (c *conn) startQueued() {
 	}
 }
 
-// granted looks again for a grant when no handler will bring one.
+// granted looks again for a grant that time may have brought.
 func (c *conn) granted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

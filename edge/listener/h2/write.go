@@ -99,14 +99,15 @@ func (c *conn) over(st *stream) {
 }
 
 // appendData appends a DATA frame. A client may answer it with a WINDOW_UPDATE for the
-// stream and one for the connection.
+// stream and one for the connection, and with two more for each KiB: Go's sends them with
+// every 4 KiB that are read.
 func (c *conn) appendData(b []byte, id uint32, data []byte, end bool) []byte {
 	var flags http2.Flags
 	if end {
 		flags = http2.FlagDataEndStream
 	}
 	c.mu.window -= int64(len(data))
-	c.mu.updates = min(c.mu.updates+2, 1<<20)
+	c.mu.updates = min(c.mu.updates+2+len(data)/512, 1<<20)
 	return append(appendFrame(b, len(data), http2.FrameData, flags, id), data...)
 }
 

@@ -30,7 +30,7 @@ type Config struct {
 
 	Streams  int // of one HTTP/2 or HTTP/3 connection at once; 128
 	Resets   int // streams of one connection that the client has the server give up, by any frame, within Window; 200
-	Controls int // frames of one connection that cost the server and bring no request on: PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, empty DATA, CONTINUATION, WINDOW_UPDATE beyond one for each frame of DATA sent; within Window; 1000
+	Controls int // frames of one connection that cost the server and bring no request on: PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, empty DATA, CONTINUATION, WINDOW_UPDATE beyond what the DATA sent may call for; within Window; 1000
 }
 
 // Off is the value of a field that allows anything, where there is one.

@@ -24,7 +24,8 @@ const altSvcAge = 24 * 60 * 60
 func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 	f := e.env.File
 	cfg := listener.Config{
-		Handler: e, Now: e.now, Log: e.log, Metrics: e.env.Metrics, Drain: time.Duration(f.Drain), Limits: allowed(f), Generation: e.env.Sockets.Generation(),
+		Handler: e, Now: e.now, Log: e.log, Metrics: e.env.Metrics, Drain: time.Duration(f.Drain), Limits: allowed(f),
+		Generation: e.env.Sockets.Generation(), Succeeded: e.env.Succeeded,
 	}
 	defer func() {
 		if err != nil {

@@ -86,7 +86,7 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 	env := node.Env{File: f, Log: log, Metrics: registry, Health: telemetry.NewHealth(), Version: version}
 	env.Admin = telemetry.NewAdmin(telemetry.AdminConfig{Registry: registry, Health: env.Health, Log: log})
 	if s != nil {
-		env.Sockets, env.Release = s.sockets, s.release
+		env.Sockets, env.Release, env.Succeeded = s.sockets, s.release, s.succeeded
 	}
 	admin, err := env.Sockets.Listen("tcp", f.Admin, 1)
 	if err != nil {

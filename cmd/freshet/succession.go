@@ -86,5 +86,13 @@ func (s *succession) release() {
 	}
 }
 
+// succeeded waits until the successor, if there is one, has its sockets.
+func (s *succession) succeeded(ctx context.Context) bool {
+	s.mu.Lock()
+	successor := s.mu.successor
+	s.mu.Unlock()
+	return successor != nil && successor.AwaitSettled(ctx) == nil
+}
+
 // handedOver reports whether a successor has taken over from the process of ctx.
 func handedOver(ctx context.Context) bool { return errors.Is(context.Cause(ctx), run.ErrHandedOver) }

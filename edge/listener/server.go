@@ -39,7 +39,8 @@ type Config struct {
 	Packet []net.PacketConn // HTTP/3
 	TLS    *tls.Config      // for Secure and Packet; its NextProtos are for Secure
 
-	Generation uint8 // of the process: see h3.Server
+	Generation uint8                      // of the process: see h3.Server
+	Succeeded  func(context.Context) bool // as node.Env's; nil: nobody shares Packet
 
 	ProxyFrom []netip.Prefix // whose connections begin with a head of the PROXY protocol
 	Trusted   []netip.Prefix // to whom the limit of connections per address does not apply, beside loopback and ProxyFrom
@@ -224,7 +225,13 @@ func (s *Server) drain(within time.Duration) error {
 	defer cancel()
 	shutdowns := []func(context.Context) error{s.one.Shutdown, s.two.Shutdown}
 	if s.three != nil {
-		shutdowns = append(shutdowns, s.three.Shutdown)
+		shutdowns = append(shutdowns, func(grace context.Context) error {
+			// Nobody accepts for us what comes over UDP until a successor has its sockets.
+			if s.cfg.Succeeded != nil && s.cfg.Succeeded(grace) {
+				s.three.HandOver()
+			}
+			return s.three.Shutdown(grace)
+		})
 	}
 	var lanes sync.WaitGroup
 	errs := make([]error, len(shutdowns))

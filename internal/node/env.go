@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -33,6 +34,9 @@ type Env struct {
 	// Release, if not nil, is called by a role that has let go, while it drains, of all that
 	// a successor of the process needs for itself. The end of the role does so too.
 	Release func()
+	// Succeeded, if not nil, waits until a successor of the process, if there is one, has
+	// opened its sockets, and reports whether it has.
+	Succeeded func(context.Context) bool
 }
 
 // ListenOn opens one address for TCP: where connections come by the thousand, with a

@@ -31,9 +31,10 @@ type predecessor struct {
 	Sockets    []socket `json:"sockets"`    // file descriptors from firstInherited on, in this order
 	Ready      int      `json:"ready"`      // file descriptor: a byte written says that the successor can begin
 	Released   int      `json:"released"`   // file descriptor: ends when the predecessor has let go
+	Settled    int      `json:"settled"`    // file descriptor: its end says that the successor has opened all its sockets
 	Alive      int      `json:"alive"`      // file descriptor: ends with the predecessor
 
-	ready, released, alive *os.File
+	ready, released, settled, alive *os.File
 }
 
 // firstInherited is the first file descriptor that a child gets besides the standard ones.
@@ -61,7 +62,8 @@ func Inherit() (*Sockets, error) {
 	for i := range p.Sockets {
 		p.Sockets[i].file = inherit(firstInherited+i, p.Sockets[i].Addr)
 	}
-	p.ready, p.released, p.alive = inherit(p.Ready, "ready"), inherit(p.Released, "released"), inherit(p.Alive, "alive")
+	p.ready, p.released = inherit(p.Ready, "ready"), inherit(p.Released, "released")
+	p.settled, p.alive = inherit(p.Settled, "settled"), inherit(p.Alive, "alive")
 	s.predecessor, s.mu.inherited = p, p.Sockets
 	return s, nil
 }
@@ -99,6 +101,7 @@ type Successor struct {
 	PID int
 
 	released *os.File
+	settled  *os.File
 	alive    *os.File // held until this process ends
 }
 
@@ -131,13 +134,18 @@ func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 		return nil, fmt.Errorf("hand over: %w", err)
 	}
 	defer releasedR.Close()
-	aliveR, aliveW, err := os.Pipe()
+	settledR, settledW, err := os.Pipe()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close())
 	}
+	defer settledW.Close()
+	aliveR, aliveW, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close(), settledR.Close())
+	}
 	defer aliveR.Close()
 	failed := func(err error) (*Successor, error) {
-		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close(), aliveW.Close())
+		return nil, errors.Join(fmt.Errorf("hand over: %w", err), releasedW.Close(), settledR.Close(), aliveW.Close())
 	}
 
 	cmd := exec.Command(binary, os.Args[1:]...)
@@ -145,9 +153,9 @@ func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 	for _, socket := range p.Sockets {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, socket.file)
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, readyW, releasedR, aliveR)
+	cmd.ExtraFiles = append(cmd.ExtraFiles, readyW, releasedR, settledW, aliveR)
 	p.Ready = firstInherited + len(p.Sockets)
-	p.Released, p.Alive = p.Ready+1, p.Ready+2
+	p.Released, p.Settled, p.Alive = p.Ready+1, p.Ready+2, p.Ready+3
 	text, err := json.Marshal(p)
 	if err != nil {
 		return failed(err)
@@ -167,12 +175,22 @@ func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 		_ = cmd.Process.Kill()
 		return failed(fmt.Errorf("the new process is not ready: %w", errors.Join(err, <-exited)))
 	}
-	return &Successor{cmd.Process.Pid, releasedW, aliveW}, nil
+	return &Successor{cmd.Process.Pid, releasedW, settledR, aliveW}, nil
 }
 
 // Release tells the successor that this process has let go of what only one of them can
 // have. The end of this process does so too. It may be called more than once.
 func (s *Successor) Release() { s.released.Close() }
+
+// AwaitSettled waits until the successor has opened all its sockets, or has ended. It may
+// be called once.
+func (s *Successor) AwaitSettled(ctx context.Context) error {
+	defer s.settled.Close()
+	if err := awaitEnd(ctx, s.settled); err != nil {
+		return fmt.Errorf("wait for the sockets of the new process: %w", err)
+	}
+	return nil
+}
 
 // binaryPath is where the binary lies that this process was started from: the file may
 // have been replaced since, which the kernel's own name of it does not tell.

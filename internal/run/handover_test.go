@@ -35,10 +35,10 @@ func handingOver() {
 	check(sockets.TakeOver(context.Background()))
 	listeners, err := sockets.Listen("tcp", addr, 2)
 	check(err)
-	sockets.Settled()
 	packets, err := sockets.ListenPacket("udp", listeners[0].Addr().String())
 	check(err)
 	defer packets.Close()
+	sockets.Settled()
 	ctx, end := context.WithCancelCause(context.Background())
 	defer end(nil)
 	hangUps, stop := run.HangUps()
@@ -66,7 +66,9 @@ func handingOver() {
 	fmt.Println("serving", listeners[0].Addr(), generation)
 	check(run.Tasks(ctx, slog.New(slog.DiscardHandler), tasks...))
 	fmt.Println("ended", generation)
-	(<-handed).Release()
+	s := <-handed
+	s.Release()
+	check(s.AwaitSettled(context.Background()))
 }
 
 func check(err error) {

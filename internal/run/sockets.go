@@ -91,8 +91,8 @@ func (s *Sockets) Generation() uint8 {
 	return s.predecessor.Generation + 1
 }
 
-// Settled says that everything has been asked for: inherited sockets that are left over
-// are closed. It returns their addresses.
+// Settled says that everything has been asked for, to the predecessor as well: inherited
+// sockets that are left over are closed. It returns their addresses.
 func (s *Sockets) Settled() (left []string) {
 	if s == nil {
 		return nil
@@ -104,6 +104,9 @@ func (s *Sockets) Settled() (left []string) {
 		left = append(left, socket.Addr)
 	}
 	s.mu.inherited = nil
+	if s.predecessor != nil {
+		s.predecessor.settled.Close()
+	}
 	return left
 }
 

@@ -236,6 +236,26 @@ func TestDrainFailsNoRequest(t *testing.T) {
 	}
 }
 
+// TestHandOverLetsInWhatHasArrived: while a successor shares the port, what still comes here
+// is served and told to go elsewhere, and nobody is refused.
+func TestHandOverLetsInWhatHasArrived(t *testing.T) {
+	s := start(t, &Server{Handler: hello})
+	s.dial() // it serves by now
+	s.HandOver()
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(t.Context()) }()
+	c := s.dial()
+	if status, _, err := answer(c.request(get("/"), true)); status != "200" || err != nil {
+		t.Errorf("after HandOver: %s %v", status, err)
+	}
+	if code := c.closedBy(); code != codeNoError {
+		t.Errorf("closed with %#x", code)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
 func TestShutdownCutsWhatOutlastsIt(t *testing.T) {
 	began := make(chan struct{})
 	s := start(t, &Server{Handler: handler(func(ctx context.Context, _ *exchange.Request, to exchange.Responder) {

@@ -65,6 +65,7 @@ type Server struct {
 	recent   arrivals
 
 	draining atomic.Bool
+	refusing atomic.Bool // what begins
 	mu       struct {
 		sync.Mutex
 		closed     bool // not even those are served that were accepted before the drain
@@ -233,7 +234,7 @@ var errRefused = errors.New("connection refused")
 // admit counts a connection before its handshake, until it ends. Its address may be
 // forged; what that can do is bounded by arrivals.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	if s.draining.Load() {
+	if s.refusing.Load() {
 		return nil, errRefused // at once: its client goes elsewhere, or to TCP
 	}
 	addr := addrPort(info.RemoteAddr).Addr()
@@ -287,6 +288,16 @@ func (s *Server) limited(why limits.Reason) {
 // GOAWAY to send their next requests elsewhere (RFC 9114 §5.2). Requests under way, and
 // those that were sent before the client knew, are answered. It does not wait.
 func (s *Server) Drain() {
+	s.refusing.Store(true)
+	s.drain()
+}
+
+// HandOver is Drain when a successor shares the sockets and gets what begins from now on
+// (see run.SteerQUIC). What is in our sockets' queues already is let in, and told as the
+// others are.
+func (s *Server) HandOver() { s.drain() }
+
+func (s *Server) drain() {
 	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -296,10 +307,21 @@ func (s *Server) Drain() {
 	}
 }
 
-// Shutdown drains, waits for the connections to end, closes what is left of them when
+// queueTime is how long, after HandOver, handshakes may begin and get under way.
+const queueTime = time.Second
+
+// Shutdown drains unless that was begun, waits for the connections to end, closes what is left of them when
 // ctx ends, and returns ctx's error then if that cut a request off.
 func (s *Server) Shutdown(ctx context.Context) (err error) {
-	s.Drain()
+	if !s.draining.Load() {
+		s.Drain()
+	}
+	if !s.refusing.Load() {
+		select {
+		case <-time.After(queueTime):
+		case <-ctx.Done():
+		}
+	}
 	select {
 	case <-s.none():
 	case <-ctx.Done():

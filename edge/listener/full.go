@@ -53,7 +53,8 @@ func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, strconv.Itoa(status)+" "+http.StatusText(status)+": "+why, status)
 		return
 	}
-	to := &responder{w: w, head: r.Method == http.MethodHead, last: last, conn: conn}
+	to := &responder{w: w, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1), last: last, conn: conn}
+	defer to.reset()
 	f.Handler.Serve(r.Context(), req, to)
 	if to.broken || !to.answered { // net/http would make an answer up
 		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
@@ -123,6 +124,9 @@ func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Re
 		req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
 	}
 	if r.ContentLength == 0 {
+		// From now on net/http looks whether the client is still there, however long the
+		// answer takes.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		return req, 0, ""
 	}
 	if most := f.limits.BodyBytes; most > 0 && r.ContentLength > most {
@@ -161,15 +165,28 @@ func splitHost(hostport string) (host, port string, ok bool) {
 type responder struct {
 	w      http.ResponseWriter
 	head   bool
+	old    bool      // the client speaks HTTP/1.0
 	last   bool      // of the connection
 	conn   *fullConn // nil where another server has it
 	broken bool
 
 	answered bool
+	open     bool // a body is under way whose end is that of the connection
 }
 
-// Inform sends an interim answer.
+// reset cuts the connection where its end would be taken for that of a body which has
+// not come to it (RFC 9112 §8).
+func (to *responder) reset() {
+	if to.open && to.conn != nil {
+		to.conn.reset()
+	}
+}
+
+// Inform sends an interim answer, which a client of HTTP/1.0 must not get (RFC 9110 §15.2).
 func (to *responder) Inform(status int, h *header.Block) {
+	if to.old || to.answered || status < 102 || status > 199 {
+		return
+	}
 	out := to.w.Header()
 	for name, value := range h.All() {
 		out.Add(name, value)
@@ -210,7 +227,11 @@ func (to *responder) Respond(a *exchange.Answer) error {
 	case a.Bytes != nil:
 		_, err = to.w.Write(a.Bytes)
 	case a.Stream != nil:
-		if err = to.stream(a.Stream, a.Length); err == nil && a.Trailer != nil {
+		to.open = to.old && a.Length < 0
+		if err = to.stream(a.Stream, a.Length); err != nil {
+			break
+		}
+		if to.open = false; a.Trailer != nil {
 			to.trailer(a.Trailer())
 		}
 	}

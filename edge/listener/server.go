@@ -132,6 +132,7 @@ func (s *Server) lanes() {
 		ConnContext:       ConnContext,
 		ConnState:         func(c net.Conn, state http.ConnState) { c.(*fullConn).changed(state) },
 		ReadHeaderTimeout: s.limits.HeadTimeout,
+		ReadTimeout:       s.limits.HeadTimeout + s.limits.BodyTimeout, // what net/http answers itself has a body, too: see Full
 		IdleTimeout:       s.limits.IdleTimeout,
 		MaxHeaderBytes:    s.limits.HeaderBytes,
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/2 is not net/http's

@@ -298,6 +298,15 @@ func (c *fullConn) CloseWrite() error {
 	return nil
 }
 
+// reset ends the connection in a way that no client takes for an ordered end, also
+// within TLS.
+func (c *fullConn) reset() {
+	if socket, ok := c.client.conn.(*net.TCPConn); ok {
+		_ = socket.SetLinger(0)
+	}
+	_ = c.client.conn.Close()
+}
+
 // Close closes the connection.
 func (c *fullConn) Close() error {
 	err := c.Conn.Close()

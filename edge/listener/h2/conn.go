@@ -90,6 +90,8 @@ type conn struct {
 		armed      time.Time
 		drainPing  bool
 		drainTimer *time.Timer
+		late       []late // requests that were answered before they had come, the oldest first
+		lateTimer  *time.Timer
 		flushTimer *time.Timer  // for what is to be written unless more comes at once
 		gaveUp     *[256]uint32 // streams that we have reset last, by half their id; nil for none
 	}
@@ -136,7 +138,7 @@ func (c *conn) beforeBlock() error {
 	c.allow(0)
 	switch {
 	case len(c.mu.out) == 0 && len(c.mu.ready) == 0:
-	case c.mu.bodies > 0, len(c.mu.ready) > 0:
+	case c.mu.bodies > 0, len(c.mu.late) > 0, len(c.mu.ready) > 0:
 		// A client may wait with reading until we have taken its bodies, and there may be
 		// more to write than can be written at once.
 		c.kickAside()
@@ -287,7 +289,7 @@ func (c *conn) end(err error) {
 	c.die(err)
 	b, last := c.mu.out, c.mu.lastID
 	c.mu.out = nil
-	for _, t := range []*time.Timer{c.mu.grantTimer, c.mu.drainTimer, c.mu.flushTimer} {
+	for _, t := range []*time.Timer{c.mu.grantTimer, c.mu.drainTimer, c.mu.lateTimer, c.mu.flushTimer} {
 		if t != nil {
 			t.Stop()
 		}

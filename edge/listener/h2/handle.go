@@ -268,6 +268,9 @@ func (c *conn) rstStream(fh http2.FrameHeader) error {
 	if fh.StreamID > c.mu.lastID || fh.StreamID%2 == 0 {
 		return connError{http2.ErrCodeProtocol, "RST_STREAM of a stream that is idle"}
 	}
+	if c.dropLate(fh.StreamID, 0, true) {
+		return nil // it was answered: nothing is given up
+	}
 	if st := c.mu.streams[fh.StreamID]; st != nil {
 		c.breakOff(st, errGone)
 	}
@@ -351,7 +354,7 @@ func (c *conn) accept(fh http2.FrameHeader, payload int) (*body, error) {
 	}
 	st := c.mu.streams[fh.StreamID]
 	switch {
-	case c.givenUp(fh.StreamID):
+	case c.dropLate(fh.StreamID, n, fh.Flags.Has(http2.FlagDataEndStream)), c.givenUp(fh.StreamID):
 	case st == nil || st.broken != nil:
 		c.allow(n)
 		return nil, c.provoked(nil, fh.StreamID, http2.ErrCodeStreamClosed)

@@ -76,7 +76,7 @@ func (c *conn) beginHead(fh http2.FrameHeader) error {
 	switch {
 	case st != nil && !st.remoteDone && st.broken == nil:
 		return nil
-	case c.givenUp(fh.StreamID):
+	case c.dropLate(fh.StreamID, 0, true), c.givenUp(fh.StreamID):
 		c.head.discard = true
 		return nil
 	case st != nil, c.opened[fh.StreamID/2%uint32(len(c.opened))] == fh.StreamID:
@@ -201,7 +201,7 @@ func (c *conn) refuse(status int) error {
 	a := exchange.Answer{Status: status}
 	c.mu.out = c.mu.enc.appendHead(c.output(), c.head.id, true, &a, 0)
 	if !c.head.end {
-		c.resetNow(c.head.id, http2.ErrCodeNo) // RFC 9113 §8.1
+		c.answeredEarly(c.head.id, status, streamWindow, c.head.length)
 	}
 	c.mu.Unlock()
 	return c.control()

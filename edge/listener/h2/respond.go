@@ -80,7 +80,7 @@ func (to *atOnce) Respond(a *exchange.Answer) error {
 func (c *conn) fits(n int, urgency uint8) bool {
 	size := n + (n/maxFrame+1)*frameHead
 	if len(c.mu.out)+size > outputSize {
-		if size > outputSize || c.mu.writing || c.mu.bodies > 0 {
+		if size > outputSize || c.mu.writing || c.mu.bodies > 0 || len(c.mu.late) > 0 {
 			return false
 		}
 		c.kick()

@@ -43,6 +43,7 @@ type stream struct {
 	receive    int64 // what may be received
 	unread     int64 // read by the handler and not yet made known to the client
 	remoteDone bool  // the request has ended
+	status     int   // of the head that was sent last
 	sentEnd    bool
 	over       bool // it has ended for the client, though its handler may not have
 	running    bool

@@ -54,7 +54,7 @@ func (c *conn) take(st *stream) {
 	if p.answer != nil {
 		last := p.end && len(p.data) == 0 && p.trailer == nil
 		b = c.mu.enc.appendHead(b, st.id, last, p.answer, p.length)
-		p.answer = nil
+		p.answer, st.status = nil, p.answer.Status
 		st.sentEnd = last
 	}
 	if n := len(p.data); n > 0 {
@@ -75,9 +75,7 @@ func (c *conn) take(st *stream) {
 	}
 	c.mu.out = b
 	if st.sentEnd && !st.remoteDone {
-		// The rest of the request is of no use (RFC 9113 §8.1). It is said together with the
-		// end: curl 7.88 spins when it has read that and hears so only then.
-		c.resetNow(st.id, http2.ErrCodeNo)
+		c.answeredEarly(st.id, st.status, st.receive, st.body.rest())
 		st.body.fail(errClosed)
 		c.remoteDone(st)
 	}

@@ -18,7 +18,7 @@ func (b *budget) spend(now time.Time) bool {
 		b.since, b.spent = now, 0
 	}
 	b.spent++
-	return b.spent < b.most
+	return b.spent <= b.most
 }
 
 // How many handlers a connection may begin. Each takes a grant. One that ends without

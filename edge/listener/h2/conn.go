@@ -213,7 +213,7 @@ func (c *conn) finished(now time.Time) error {
 	if c.mu.dead != nil {
 		return c.mu.dead
 	}
-	if c.mu.goAway == 2 && len(c.mu.streams) == 0 && !c.mu.writing && len(c.mu.out) == 0 {
+	if c.mu.goAway == 2 && len(c.mu.streams) == 0 && !c.head.open && !c.mu.writing && len(c.mu.out) == 0 {
 		return errDone
 	}
 	l := &c.srv.limits

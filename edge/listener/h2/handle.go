@@ -98,13 +98,11 @@ func (c *conn) reset() error {
 // streamError resets a stream for something that the client did.
 func (c *conn) streamError(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
-	if st := c.mu.streams[id]; st != nil {
-		c.abandon(st, code, errGone)
-	} else {
-		c.resetNow(id, code)
+	defer c.mu.Unlock()
+	if id > c.mu.lastID || id%2 == 0 {
+		return connError{code, "an error on a stream that is idle"} // there is nothing to reset (RFC 9113 §5.1)
 	}
-	c.mu.Unlock()
-	return c.reset()
+	return c.provoked(c.mu.streams[id], id, code)
 }
 
 // resetNow sends RST_STREAM. conn.mu is held.
@@ -116,10 +114,11 @@ func (c *conn) resetNow(id uint32, code http2.ErrCode) {
 	c.mu.gaveUp[id/2%uint32(len(c.mu.gaveUp))] = id
 }
 
-// givenUp reports whether we have reset a stream so lately that frames which the client
-// sent before it knew may still come (RFC 9113 §5.1). conn.mu is held.
+// givenUp reports whether we have reset a stream so lately, or said that we do nothing for
+// it, that frames which the client sent before it knew may still come (RFC 9113 §5.1,
+// §6.8). conn.mu is held.
 func (c *conn) givenUp(id uint32) bool {
-	return c.mu.gaveUp != nil && c.mu.gaveUp[id/2%uint32(len(c.mu.gaveUp))] == id
+	return c.mu.goAway == 2 && id > c.mu.last || c.mu.gaveUp != nil && c.mu.gaveUp[id/2%uint32(len(c.mu.gaveUp))] == id
 }
 
 func (c *conn) settings(f *http2.SettingsFrame) error {
@@ -143,6 +142,10 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 			c.mu.enc.resize(s.Val)
 		case http2.SettingInitialWindowSize:
 			return c.resizeWindows(int64(s.Val))
+		case http2.SettingNoRFC7540Priorities:
+			if s.Val > 1 {
+				return connError{http2.ErrCodeProtocol, "a setting that is neither 0 nor 1"} // RFC 9218 §2.1
+			}
 		}
 		return nil
 	})

@@ -126,7 +126,7 @@ func (c *conn) fragment(p []byte, last bool) error {
 	c.dec.SetEmitEnabled(true)
 	switch {
 	case h.discard:
-		return nil
+		return c.control()
 	case h.selfBound:
 		return c.streamError(h.id, http2.ErrCodeProtocol)
 	case h.trailer:

@@ -54,7 +54,10 @@ func (c *conn) take(st *stream) {
 	if p.answer != nil {
 		last := p.end && len(p.data) == 0 && p.trailer == nil
 		b = c.mu.enc.appendHead(b, st.id, last, p.answer, p.length)
-		p.answer, st.status = nil, p.answer.Status
+		if st.status = p.answer.Status; st.status >= 200 {
+			st.expect = false // it is too late for 100
+		}
+		p.answer = nil
 		st.sentEnd = last
 	}
 	if n := len(p.data); n > 0 {

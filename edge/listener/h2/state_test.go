@@ -1,0 +1,112 @@
+package h2
+
+import (
+	"context"
+	"testing"
+
+	"golang.org/x/net/http2"
+
+	"freshet/edge/exchange"
+)
+
+// bodyOf is a handler that sends back the body of a request as it comes.
+func bodyOf(_ context.Context, req *exchange.Request, to exchange.Responder) {
+	a := &exchange.Answer{Status: 200}
+	if req.Body != nil {
+		a.Stream, a.Length = req.Body, -1
+	}
+	_ = to.Respond(a)
+}
+
+// TestNoContinueAfterTheHead proves that a body which is asked for only when the answer
+// has begun brings no interim answer any more: it would be a trailer to the client.
+func TestNoContinueAfterTheHead(t *testing.T) {
+	r := dial(t, listen(t, &Server{Handler: handler(bodyOf)}, nil))
+	r.open(1, false, post("/", "expect: 100-continue")...)
+	r.await("the head", func(f http2.Frame) bool {
+		h, ok := f.(*http2.HeadersFrame)
+		return ok && r.field(":status") == "200" && !h.StreamEnded()
+	})
+	_ = r.fr.WriteData(1, true, []byte("x"))
+	r.await("the end", func(f http2.Frame) bool {
+		if f.Header().Type == http2.FrameHeaders {
+			t.Errorf("status %s after the head", r.field(":status"))
+		}
+		d, ok := f.(*http2.DataFrame)
+		return ok && d.StreamEnded()
+	})
+}
+
+// TestRequestsAfterTheLastGoAway proves that what comes of a request which was sent before
+// its client knew of the last GOAWAY is dropped without a word, and harms no other: its
+// client sends it again elsewhere (RFC 9113 §6.8).
+func TestRequestsAfterTheLastGoAway(t *testing.T) {
+	release, begun := make(chan struct{}), make(chan struct{})
+	s := &Server{Handler: handler(func(_ context.Context, req *exchange.Request, to exchange.Responder) {
+		close(begun)
+		<-release
+		_ = to.Respond(&exchange.Answer{Status: 204})
+	})}
+	r := dial(t, listen(t, s, nil))
+	r.open(1, true, get("/")...)
+	<-begun
+	s.Drain()
+	ping := r.await("PING", func(f http2.Frame) bool { p, ok := f.(*http2.PingFrame); return ok && !p.IsAck() }).(*http2.PingFrame)
+	_ = r.fr.WritePing(true, ping.Data)
+	if g := r.awaitGoAway(); g.LastStreamID != 1 {
+		t.Fatalf("the last stream is %d", g.LastStreamID)
+	}
+	for id := uint32(3); id < 7; id += 2 {
+		r.open(id, false, post("/")...)
+		_ = r.fr.WriteData(id, false, make([]byte, maxFrame))
+	}
+	_ = r.fr.WriteData(3, true, nil)
+	r.open(5, true, "x-sum: 1")
+	_ = r.fr.WritePing(false, [8]byte{1})
+	r.await("the ping's answer", func(f http2.Frame) bool {
+		if t := f.Header().Type; t == http2.FrameRSTStream || t == http2.FrameGoAway {
+			r.t.Errorf("got %v", f)
+		}
+		p, ok := f.(*http2.PingFrame)
+		return ok && p.IsAck()
+	})
+	close(release)
+	r.await("the answer", func(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders && f.Header().StreamID == 1 })
+}
+
+// TestADrainWaitsForAHead proves that a request whose head has begun before the last
+// GOAWAY, which promises it, is answered.
+func TestADrainWaitsForAHead(t *testing.T) {
+	s := &Server{Handler: handler(bodyOf)}
+	r := dial(t, listen(t, s, nil))
+	s.Drain()
+	r.await("PING", func(f http2.Frame) bool { return f.Header().Type == http2.FramePing })
+	head := r.block(get("/")...)
+	_ = r.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head[:5], EndStream: true})
+	if g := r.awaitGoAway(); g.LastStreamID != 1 { // after drainWait, as the ping is not answered
+		t.Fatalf("the last stream is %d", g.LastStreamID)
+	}
+	_ = r.fr.WriteContinuation(1, true, head[5:])
+	r.await("the answer", func(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders })
+}
+
+// TestSettingsThatCannotBe (RFC 9218 §2.1).
+func TestSettingsThatCannotBe(t *testing.T) {
+	r := dial(t, listen(t, &Server{Handler: handler(bodyOf)}, nil), http2.Setting{ID: http2.SettingNoRFC7540Priorities, Val: 2})
+	if g := r.awaitGoAway(); g.ErrCode != http2.ErrCodeProtocol {
+		t.Errorf("GOAWAY with %v", g.ErrCode)
+	}
+}
+
+// TestAStreamThatIsIdleIsNotReset: RFC 9113 §5.1, §6.4. A request that opens it later
+// would lose its body.
+func TestAStreamThatIsIdleIsNotReset(t *testing.T) {
+	r := dial(t, listen(t, &Server{Handler: handler(bodyOf)}, nil))
+	_ = r.fr.WritePriority(5, http2.PriorityParam{StreamDep: 5})
+	r.await("GOAWAY", func(f http2.Frame) bool {
+		if f.Header().Type == http2.FrameRSTStream {
+			t.Errorf("got %v", f)
+		}
+		return f.Header().Type == http2.FrameGoAway
+	})
+}

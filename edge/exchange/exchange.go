@@ -32,7 +32,7 @@ var (
 type Request struct {
 	Method string
 	Scheme string // "http" or "https"
-	Host   string // lower-case, without port; never empty
+	Host   string // as SplitHost gives it; never empty
 	Port   string // as the client gave it beside the host; may be empty
 	Target string // origin-form, as sent: an absolute path and optional query (RFC 9112 §3.2.1)
 	Header *header.Block
@@ -55,14 +55,6 @@ func (r *Request) Clone() *Request {
 	c.Header = r.Header.Clone()
 	c.Body, c.Length, c.Conn = nil, 0, nil
 	return &c
-}
-
-// Authority is host and port as the client named them.
-func (r *Request) Authority() string {
-	if r.Port == "" {
-		return r.Host
-	}
-	return r.Host + ":" + r.Port
 }
 
 // Answer is what goes back. Header is sent as it stands and may be shared by many

@@ -92,7 +92,7 @@ func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Re
 			target = "/" + target
 		}
 	}
-	host, port, ok := splitHost(r.Host)
+	host, port, ok := exchange.SplitHost(r.Host)
 	if !ok {
 		return nil, http.StatusBadRequest, "the Host is malformed or missing"
 	}
@@ -135,30 +135,6 @@ func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Re
 	}
 	req.Body, req.Length = f.body(w, r), r.ContentLength
 	return req, 0, ""
-}
-
-// splitHost takes a Host field apart: the name lower-cased, without its final dot
-// and the brackets of an IPv6 address.
-func splitHost(hostport string) (host, port string, ok bool) {
-	host = hostport
-	if i := strings.LastIndexByte(hostport, ':'); i >= 0 && !strings.HasSuffix(hostport, "]") {
-		host, port = hostport[:i], hostport[i+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "", "", false
-		}
-	}
-	if strings.HasPrefix(host, "[") {
-		addr, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]"))
-		if err != nil || !strings.HasSuffix(host, "]") {
-			return "", "", false
-		}
-		return addr.String(), port, true
-	}
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "" || len(host) > 253 || strings.ContainsAny(host, ":/?#@[]\\ \t%") {
-		return "", "", false
-	}
-	return host, port, true
 }
 
 // responder answers through net/http.

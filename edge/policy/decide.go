@@ -115,10 +115,8 @@ func (d *Decision) authority(req *exchange.Request, apart *bool) string {
 			return req.Host
 		}
 		return s.first
-	case req.Port == "":
-		return req.Host
 	}
-	return d.made(len(d.text), append(append(append(d.text, req.Host...), ':'), req.Port...))
+	return d.made(len(d.text), req.AppendAuthority(d.text))
 }
 
 // made is the string that was appended to the decision's text.

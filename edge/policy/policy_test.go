@@ -81,6 +81,9 @@ func TestAuthority(t *testing.T) {
 		{"an alias with a port", "", "www.s.example", "8080", "s.example"},
 		{"a wildcard's", "", "a.w.example", "", "a.w.example"},
 		{"a wildcard's with a port", "", "a.w.example", "8080", "a.w.example:8080"},
+		{"an address", "", "2001:db8::1", "", "[2001:db8::1]"},
+		{"an address with a port", "", "2001:db8::1", "80", "[2001:db8::1]:80"},
+		{"an address that ends like a port", "", "2001:db8::1:80", "", "[2001:db8::1:80]"},
 		{"alias apart", "host: true", "www.s.example", "8080", "www.s.example"},
 		{"wildcard apart", "host: true", "a.w.example", "", "a.w.example"},
 		{"alias shared", "host: false", "www.s.example", "", "s.example"},
@@ -97,7 +100,7 @@ func TestAuthority(t *testing.T) {
 				t.Errorf("got %q, want %q", d.Authority, tt.want)
 			}
 			// The tier above decides alike about what it is asked.
-			req.Host, req.Port, _ = strings.Cut(d.Authority, ":")
+			req.Host, req.Port, _ = exchange.SplitHost(d.Authority)
 			if up := s.Decide(req, true); up.Authority != tt.want {
 				t.Errorf("the tier above has %q, want %q", up.Authority, tt.want)
 			}

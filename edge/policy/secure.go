@@ -2,7 +2,6 @@ package policy
 
 import (
 	"strconv"
-	"strings"
 
 	"freshet/edge/exchange"
 )
@@ -18,16 +17,13 @@ func (s *Site) Secure(req *exchange.Request, port int) Redirect {
 	if !s.doc.HTTPS.Redirect || req.Scheme != "http" {
 		return Redirect{}
 	}
-	host := req.Host
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
+	to := exchange.Request{Host: req.Host}
 	if port != 443 {
-		host += ":" + strconv.Itoa(port)
+		to.Port = strconv.Itoa(port)
 	}
 	status := 308 // keeps the method; some old clients do not know it
 	if req.Method == "GET" || req.Method == "HEAD" {
 		status = 301
 	}
-	return Redirect{Status: status, Location: "https://" + host + req.Target}
+	return Redirect{Status: status, Location: "https://" + to.Authority() + req.Target}
 }

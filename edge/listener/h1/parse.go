@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"freshet/edge/exchange"
 	"freshet/internal/header"
 )
 
@@ -22,20 +23,16 @@ const (
 )
 
 // head is a request as the recogniser reads it. Its strings lie in the bytes that it
-// was given, in its block and in its own scratch.
+// was given and in its block.
 type head struct {
 	target, host, port string
 	head               bool // HEAD, not GET
 	last               bool // the client wants no other request on the connection
 	fields             header.Block
-	lower              [maxHost]byte
 }
 
-// maxHost is the longest name of a host in bytes (RFC 1035 §2.3.4).
-const maxHost = 253
-
 // read recognises the request at the beginning of b: a GET or HEAD of HTTP/1.1 without a
-// body, in origin-form, with one plain Host, and with every line ended by CRLF. size is its
+// body, in origin-form, with one good Host, and with every line ended by CRLF. size is its
 // length in bytes when it is accepted.
 //
 // It is strict where net/http is lenient, and never the other way round: what is unusual
@@ -151,7 +148,7 @@ func hex(c byte) bool {
 func (r *head) lines(b []byte, most int) verdict {
 	r.fields.Reset()
 	r.host, r.port, r.last = "", "", false
-	hosts, pragma, control := 0, "", false
+	pragma, control := "", false
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\r')
 		if i < 0 || i+1 >= len(b) || b[i+1] != '\n' {
@@ -168,9 +165,11 @@ func (r *head) lines(b []byte, most int) verdict {
 		case 4:
 			if header.EqualName(name, "Host") {
 				// It is no field of the exchange, so that nothing else checks its bytes.
-				if hosts++; hosts > 1 || !r.splitHost(value) {
+				host, port, ok := exchange.SplitHost(value)
+				if !ok || r.host != "" {
 					return foreign
 				}
+				r.host, r.port = host, port
 				continue
 			}
 		case 6:
@@ -209,7 +208,7 @@ func (r *head) lines(b []byte, most int) verdict {
 			return refused(err)
 		}
 	}
-	if hosts != 1 {
+	if r.host == "" {
 		return foreign
 	}
 	if pragma == "no-cache" && !control { // as net/http has it, after RFC 7234 §5.4
@@ -241,73 +240,6 @@ func (r *head) connection(value string) bool {
 		}
 	}
 	return true
-}
-
-// splitHost takes a Host field apart when it is a plain name, with or without a port:
-// lower-cased, without its final dot. Addresses of IPv6 are for the full lane.
-func (r *head) splitHost(s string) bool {
-	n, upper := len(s), false
-	for i := 0; i < len(s); i++ {
-		switch class := hostByte[s[i]]; {
-		case class == 1:
-		case class == 2:
-			upper = true
-		case s[i] == ':':
-			if r.port = s[i+1:]; !port(r.port) {
-				return false
-			}
-			n = i
-		default:
-			return false
-		}
-		if n != len(s) {
-			break
-		}
-	}
-	if n > 0 && s[n-1] == '.' {
-		n--
-	}
-	if n == 0 || n > maxHost {
-		return false
-	}
-	r.host = s[:n]
-	if upper {
-		for i := range n {
-			c := s[i]
-			if hostByte[c] == 2 {
-				c |= 0x20
-			}
-			r.lower[i] = c
-		}
-		r.host = text(r.lower[:n])
-	}
-	return true
-}
-
-// hostByte is 1 for the bytes of a name, 2 for those to be lower-cased.
-var hostByte = func() (t [256]uint8) {
-	for _, c := range "0123456789abcdefghijklmnopqrstuvwxyz-._" {
-		t[c] = 1
-	}
-	for c := 'A'; c <= 'Z'; c++ {
-		t[c] = 2
-	}
-	return
-}()
-
-// port reports whether s is a port number of at most five digits.
-func port(s string) bool {
-	if len(s) == 0 || len(s) > 5 {
-		return false
-	}
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-		n = n*10 + int(s[i]-'0')
-	}
-	return 0 < n && n < 1<<16
 }
 
 // trim takes the optional white space off a field value (RFC 9110 §5.6.3).

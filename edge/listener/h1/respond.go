@@ -87,7 +87,7 @@ func (c *conn) call() {
 
 // spoil overwrites what the request lay in.
 func (w *work) spoil(size int) {
-	for _, p := range [][]byte{w.in[w.start-size : w.start], w.head.fields.Wire(), w.head.lower[:]} {
+	for _, p := range [][]byte{w.in[w.start-size : w.start], w.head.fields.Wire()} {
 		for i := range p {
 			p[i] = '#'
 		}

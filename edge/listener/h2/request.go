@@ -168,7 +168,7 @@ func (c *conn) request() error {
 	case h.path == "*":
 		return c.refuse(200) // nothing is said of the server as a whole (RFC 9110 §9.3.7)
 	}
-	host, port, ok := splitHost(h.authority)
+	host, port, ok := exchange.SplitHost(h.authority)
 	if !ok {
 		return c.refuse(400)
 	}

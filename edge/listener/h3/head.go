@@ -2,7 +2,6 @@ package h3
 
 import (
 	"errors"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -194,35 +193,6 @@ func validTarget(s string) bool {
 }
 
 func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
-
-// splitHost takes an authority apart as the other lanes do: the name lower-cased,
-// without its final dot and the brackets of an IPv6 address. A plain one costs nothing.
-func splitHost(authority string) (host, port string, ok bool) {
-	host = authority
-	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
-		host, port = authority[:i], authority[i+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return "", "", false
-		}
-	}
-	if strings.HasPrefix(host, "[") {
-		addr, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]"))
-		if err != nil || !strings.HasSuffix(host, "]") {
-			return "", "", false
-		}
-		return addr.String(), port, true
-	}
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	if host == "" || len(host) > 253 {
-		return "", "", false
-	}
-	for i := 0; i < len(host); i++ {
-		if c := host[i]; c <= ' ' || c == 0x7f || strings.IndexByte(":/?#@[]\\%", c) >= 0 {
-			return "", "", false
-		}
-	}
-	return host, port, true
-}
 
 // priority reads a Priority field (RFC 9218 §4): urgency 0 to 7, and whether the answer
 // is of use in parts. What it cannot read is as if it were not there.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/quic-go/qpack"
 
+	"freshet/edge/exchange"
 	"freshet/edge/listener/limits"
 	"freshet/internal/header"
 )
@@ -154,7 +155,7 @@ func FuzzHead(f *testing.F) {
 		if fields.Has("content-length") || fields.Has("host") || ended && h.length > 0 {
 			t.Fatalf("%+v", h)
 		}
-		if host, _, ok := splitHost(h.authority); ok && (host != strings.ToLower(host) || strings.ContainsAny(host, "/?#@ \t[]")) {
+		if host, _, ok := exchange.SplitHost(h.authority); ok && (host != strings.ToLower(host) || strings.ContainsAny(host, "/?#@ \t[]")) {
 			t.Fatalf("host %q", host)
 		}
 	})

@@ -357,7 +357,7 @@ func (s *stream) readFields(n int, length uint64) error {
 	s.req.Method, s.req.Scheme, s.req.Target, s.req.Header = h.method, "https", h.path, &s.block
 	s.req.Proto, s.req.Remote, s.req.Early = "HTTP/3.0", s.c.remote, s.early
 	var ok bool
-	if s.req.Host, s.req.Port, ok = splitHost(authority); !ok {
+	if s.req.Host, s.req.Port, ok = exchange.SplitHost(authority); !ok {
 		s.req.Host = ""
 	}
 	return nil

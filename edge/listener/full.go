@@ -79,18 +79,9 @@ func (f *Full) limited(why limits.Reason) {
 // request reads a request, or says what is wrong with it; one that is given with that is
 // not read to its end.
 func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Request, status int, why string) {
-	target := r.RequestURI
-	if !strings.HasPrefix(target, "/") {
-		// Absolute form (RFC 9112 §3.2.2): what follows the authority is the target.
-		_, rest, found := strings.Cut(target, "://")
-		if !found {
-			return nil, http.StatusBadRequest, "the request target is no absolute path"
-		}
-		if i := strings.IndexAny(rest, "/?"); i < 0 {
-			target = "/"
-		} else if target = rest[i:]; target[0] == '?' {
-			target = "/" + target
-		}
+	target, ok := originForm(r.RequestURI)
+	if !ok {
+		return nil, http.StatusBadRequest, "the request target is no absolute path and no URL of HTTP"
 	}
 	host, port, ok := exchange.SplitHost(r.Host)
 	if !ok {
@@ -135,6 +126,28 @@ func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Re
 	}
 	req.Body, req.Length = f.body(w, r), r.ContentLength
 	return req, 0, ""
+}
+
+// originForm is the path and query of a request's target, which may be a whole URL, of
+// which net/http has taken the host (RFC 9112 §3.2.2).
+func originForm(target string) (path string, ok bool) {
+	if strings.HasPrefix(target, "/") {
+		return target, true
+	}
+	scheme, rest, _ := strings.Cut(target, "://")
+	if !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return "", false
+	}
+	i := strings.IndexAny(rest, "/?")
+	switch {
+	case i == 0 || rest == "": // no host (RFC 9110 §4.2.1)
+		return "", false
+	case i < 0:
+		return "/", true
+	case rest[i] == '?':
+		return "/" + rest[i:], true
+	}
+	return rest[i:], true
 }
 
 // responder answers through net/http.

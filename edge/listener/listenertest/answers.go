@@ -112,6 +112,7 @@ func requests(t *testing.T, lane Lane) {
 		{"GET http://example.com HTTP/1.1\r\nHost: example.com\r\n\r\n", "GET example.com||/ "},
 		{"GET http://example.com?q HTTP/1.1\r\nHost: example.com\r\n\r\n", "GET example.com||/?q "},
 		{"GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n", "GET 2001:db8::1|80|/ "},
+		{"GET HTTP://Example.com:8080/x?y HTTP/1.1\r\nHost: b\r\n\r\n", "GET example.com|8080|/x?y "},
 		{"HEAD /?%zz HTTP/1.1\r\nx-a:\t 1 \r\nhost:a\r\nX-A: 2\r\n\r\n", "HEAD a||/?%zz 1, 2"},
 		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "POST a||/ "},
 	} {
@@ -134,6 +135,10 @@ func refusals(t *testing.T, lane Lane) {
 		"two hosts":      {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "400"},
 		"host with path": {"GET / HTTP/1.1\r\nHost: a/b\r\n", "400"},
 		"host with user": {"GET / HTTP/1.1\r\nHost: u@h\r\n", "400"},
+		"URL, no host":   {"GET http:///x HTTP/1.1\r\nHost: a\r\n", "400"},
+		"URL, port only": {"GET http://:80/x HTTP/1.1\r\nHost: a\r\n", "400"},
+		"URL of another": {"GET ftp://a/x HTTP/1.1\r\nHost: a\r\n", "400"},
+		"zone of IPv6":   {"GET / HTTP/1.1\r\nHost: [fe80::1%25x]\r\n", "400"},
 		"bad port":       {"GET / HTTP/1.1\r\nHost: a:99999\r\n", "400"},
 		"space in name":  {"GET / HTTP/1.1\r\nHost: a\r\nX : y\r\n", "400"},
 		"bare CR":        {"GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n", "400"},

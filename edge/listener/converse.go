@@ -110,6 +110,7 @@ func (s *Server) handshake(c *client) (*tls.Conn, bool) {
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && record.Conn != nil && isHTTP(record.RecordHeader) {
 		_, _ = io.WriteString(record.Conn, "HTTP/1.0 400 Bad Request\r\nConnection: close\r\n\r\nThis port speaks HTTPS.\n")
+		h1.Linger(c.conn)
 	}
 	return nil, false
 }

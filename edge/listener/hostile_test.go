@@ -2,10 +2,13 @@ package listener
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +112,43 @@ func TestAnOldClientSeesThatABodyBreaksOff(t *testing.T) {
 				t.Errorf("TLS %v: %s came as %q, %v", secure, target, answer, err)
 			}
 		}
+	}
+}
+
+// TestALoadBalancerThatDecryptsMaySpeakHTTP2: what it says in the head of the PROXY
+// protocol of its client's connection is not what its own is.
+func TestALoadBalancerThatDecryptsMaySpeakHTTP2(t *testing.T) {
+	s := startServer(t, echo, func(c *Config) { c.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	const head = "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x14" + "\xc0\x00\x02\x01\xc0\x00\x02\x02\x30\x39\x01\xbb" + "\x20\x00\x05\x01\x00\x00\x00\x00"
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Transport{Protocols: protocols, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		conn := s.dial(s.plain)
+		_, err := io.WriteString(conn, head)
+		return conn, err
+	}}
+	t.Cleanup(client.CloseIdleConnections)
+	res, err := (&http.Client{Transport: client}).Get("http://a.example/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if want := "GET https://a.example/x HTTP/2.0 from 192.0.2.1"; err != nil || string(body) != want {
+		t.Errorf("got %q, %v, want %q", body, err, want)
+	}
+}
+
+// TestPlainHTTPToAPortOfTLS: the client is told, also one that sends a long request.
+func TestPlainHTTPToAPortOfTLS(t *testing.T) {
+	s := startServer(t, echo, nil)
+	for range 20 {
+		conn := s.dial(s.secure)
+		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30000\r\n\r\n"+strings.Repeat("x", 30000))
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 400 Bad Request\r\n") {
+			t.Fatalf("%q, %v", answer, err)
+		}
+		conn.Close()
 	}
 }
 

@@ -37,7 +37,11 @@ func (s *Server) takeOver(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	if string(start) == preface && c.scheme == "http" {
+	below := conn
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok && !isTLS(conn) {
+		below = wrapped.NetConn()
+	}
+	if string(start) == preface && !isTLS(below) { // within TLS it is chosen by ALPN (RFC 9113 §3.3)
 		s.metrics.open[protocol1].Dec()
 		s.metrics.open[protocol2].Inc()
 		defer s.metrics.open[protocol1].Inc()
@@ -47,11 +51,7 @@ func (s *Server) takeOver(conn net.Conn) {
 	}
 	s.metrics.open[protocolFull].Inc()
 	defer s.metrics.open[protocolFull].Dec()
-	full := &fullConn{Conn: conn, server: s, client: c, unread: start, closed: make(chan struct{})}
-	full.below = conn
-	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok && !isTLS(conn) {
-		full.below = wrapped.NetConn()
-	}
+	full := &fullConn{Conn: conn, below: below, server: s, client: c, unread: start, closed: make(chan struct{})}
 	s.mu.Lock()
 	s.mu.full[full] = struct{}{}
 	s.mu.Unlock()

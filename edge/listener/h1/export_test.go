@@ -26,6 +26,13 @@ func Read(b []byte) (r Recognised, size int, ok bool) {
 	return r, size, true
 }
 
+// Incomplete reports whether the recogniser wants to see more than b.
+func Incomplete(b []byte) bool {
+	var h head
+	_, v := h.read(b, header.MaxBytes, header.MaxFields)
+	return v == incomplete
+}
+
 // Recognised is a request that the recogniser accepts.
 type Recognised struct {
 	Method, Host, Port, Target string

@@ -22,21 +22,22 @@ func (c *conn) finish() {
 	}
 	c.put()
 	if c.fate == closing {
-		c.linger()
+		Linger(c.net)
 	}
 	_ = c.net.Close()
 	c.server.forget(c)
 }
 
-func (c *conn) linger() {
-	half, ok := c.net.(interface{ CloseWrite() error })
+// Linger lets a client read the last that it is sent before its connection is closed.
+func Linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 	var p [512]byte
 	for left := lingerBytes; left > 0; {
-		n, err := c.net.Read(p[:])
+		n, err := c.Read(p[:])
 		if err != nil {
 			return
 		}
@@ -51,7 +52,7 @@ func (c *conn) passOn() {
 		c.get()
 		c.say(501)
 		c.put()
-		c.linger()
+		Linger(c.net)
 		_ = c.net.Close()
 		s.forget(c)
 		return

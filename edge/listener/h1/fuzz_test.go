@@ -46,7 +46,8 @@ var heads = func() []string {
 		"GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost:\r\n\r\n", get + "Host: a\r\n\r\n", get + "Host: b\r\n\r\n", get + "host : b\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a:\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:00080\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: a:+80\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / HTTP/1.1\r\nHost: .\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a:+80\r\n\r\n", "GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET / HTTP/1.1\r\nHost: [2001:DB8:0::1]\r\n\r\n", "GET / HTTP/1.1\r\nHost: [::1%a]\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", "GET / HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n", "GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", "GET / HTTP/1.1\r\nHost: .\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a..\r\n\r\n", "GET / HTTP/1.1\r\nHost: \t a \t\r\n\r\n", "GET / HTTP/1.1\r\nHost: \xc3\x89\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\x00\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", "GET / HTTP/1.1\r\nHost: " + strings.Repeat("a", 254) + "\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a_b-c.D\r\n\r\n", "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
@@ -104,6 +105,11 @@ func FuzzAgainstNetHTTP(f *testing.F) {
 			for name, values := range a {
 				if !slices.Equal(values, b[name]) {
 					t.Fatalf("%q: %s is %q, in the full lane %q", rest, name, values, b[name])
+				}
+			}
+			for n := range min(size, 2000) {
+				if !h1.Incomplete(rest[:n]) {
+					t.Fatalf("%q is accepted as a whole, and not its first %d bytes", rest[:size], n)
 				}
 			}
 			if got.Last {

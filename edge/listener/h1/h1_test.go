@@ -63,9 +63,9 @@ func (l *conns) Close() error {
 }
 
 // full gives s the full lane, in which connections end with the test.
-func full(t *testing.T, s *h1.Server, like net.Listener) {
+func full(t testing.TB, s *h1.Server, like net.Listener) {
 	l := newConns(like)
-	slow := &http.Server{Handler: &listener.Full{Handler: s.Handler, Now: time.Now}}
+	slow := &http.Server{Handler: &listener.Full{Handler: s.Handler, Now: time.Now, Limits: s.Limits}}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -85,7 +85,7 @@ func full(t *testing.T, s *h1.Server, like net.Listener) {
 }
 
 // serve starts a server, and stops it with the test.
-func serve(t *testing.T, s *h1.Server, secure bool) (addr string) {
+func serve(t testing.TB, s *h1.Server, secure bool) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,6 +3,7 @@ package edge
 import (
 	"io"
 	"net/http"
+	"time"
 
 	"freshet/edge/accesslog"
 	"freshet/edge/exchange"
@@ -59,9 +60,9 @@ func (w *walk) send(a *exchange.Answer) error {
 
 // record adds the request to the access log.
 func (w *walk) record() {
-	req, x := w.req, &w.entry
-	*x = accesslog.Entry{
-		Time: req.Received, Duration: w.edge.now().Sub(req.Received), Client: req.Remote.Addr().Unmap(), Site: w.siteName(),
+	req := w.req
+	x := accesslog.Entry{
+		Time: req.Received, Duration: time.Since(req.Received), Client: req.Remote.Addr().Unmap(), Site: w.siteName(),
 		Method: req.Method, Scheme: req.Scheme, Host: req.Host, Port: req.Port, Target: req.Target, Proto: req.Proto,
 		Status: w.sent.status, Bytes: w.sent.body, Aborted: w.sent.aborted,
 		Referer: req.Header.Get("Referer"), Agent: req.Header.Get("User-Agent"), ID: req.Header.Get("X-Request-Id"),
@@ -72,7 +73,7 @@ func (w *walk) record() {
 			x.Cache = "hit"
 		}
 	}
-	w.edge.access.Add(w.lines.Line(x))
+	w.edge.access.Add(w.lines.Line(&x))
 }
 
 // tally counts what is read of a body.

@@ -22,8 +22,7 @@ type scratch struct {
 	line   []byte  // of a field's value
 	held   content // to answer with
 	out    exchange.Answer
-	entry  accesslog.Entry   // of the access log
-	lines  accesslog.Encoder // likewise
+	lines  accesslog.Encoder // of the access log
 	extra  header.Block      // of out
 	draft  header.Draft      // of out's Header, where it is not the stored one
 }
@@ -38,7 +37,7 @@ func (w *walk) enlist(e *Edge, ctx context.Context, req *exchange.Request, to ex
 func (w *walk) end() {
 	w.course = course{}
 	w.rules.Reset()
-	w.held, w.out, w.entry = content{}, exchange.Answer{}, accesslog.Entry{}
+	w.held, w.out = content{}, exchange.Answer{}
 }
 
 // own makes the walk share nothing with the listener but the body of its request and the

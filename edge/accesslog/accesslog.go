@@ -16,10 +16,12 @@ import (
 )
 
 // Bounds of what is held, and how long. With them a disk may stand still for the time
-// in which 4 MiB of lines come: some 10,000 requests.
+// in which 4 MiB of lines come: some 10,000 requests. A piece is written while it still
+// lies in the CPU's cache.
 const (
-	pieceSize  = 256 << 10 // bytes that are written at once, at most
-	pieces     = 16
+	pieceSize  = 64 << 10 // bytes that are written at once
+	pieces     = 64
+	pieceRoom  = 2 * pieceSize          // for a line alone, however long: see TestTheLongestLineHasRoom
 	flushEvery = 250 * time.Millisecond // then less is written, too
 	lookEvery  = time.Second            // whether the file is still there
 	endLimit   = 2 * time.Second        // that the last lines may take at the end
@@ -58,7 +60,7 @@ type Log struct {
 // New opens the log. It fails when the file cannot be written to.
 func New(cfg Config) (*Log, error) {
 	l := &Log{cfg: cfg, full: make(chan []byte, pieces), free: make(chan []byte, pieces)}
-	l.mu.piece, l.mu.made = make([]byte, 0, pieceSize), 1
+	l.mu.piece, l.mu.made = make([]byte, 0, pieceRoom), 1
 	if err := l.open(); err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func New(cfg Config) (*Log, error) {
 // there is no room the line is left out.
 func (l *Log) Add(line []byte) {
 	l.mu.Lock()
-	kept := len(line) <= cap(l.mu.piece)-len(l.mu.piece) || l.next() && len(line) <= pieceSize
+	kept := len(l.mu.piece)+len(line) <= pieceSize || l.next() && len(line) <= pieceRoom
 	if kept {
 		l.mu.piece = append(l.mu.piece, line...)
 	}
@@ -95,7 +97,7 @@ func (l *Log) next() bool {
 		if l.mu.made == pieces {
 			return false
 		}
-		piece = make([]byte, 0, pieceSize)
+		piece = make([]byte, 0, pieceRoom)
 		l.mu.made++
 	}
 	l.full <- l.mu.piece // there is room for all pieces there are

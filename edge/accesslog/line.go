@@ -4,12 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
-	"unicode/utf8"
 )
-
-// maxText is how much of one text of a request is logged, in bytes: whole characters up
-// to there.
-const maxText = 4 << 10
 
 // Entry is what is said of one request. Texts that are empty are left out.
 type Entry struct {
@@ -42,6 +37,8 @@ type Encoder struct {
 	line   []byte
 	second int64 // that stamp is of
 	stamp  [20]byte
+	client netip.Addr // that name is of
+	name   []byte
 }
 
 // Line is the entry as a line of JSON. It is valid until the next call.
@@ -49,17 +46,17 @@ func (e *Encoder) Line(x *Entry) []byte {
 	b := append(e.line[:0], `{"time":"`...)
 	b = e.appendTime(b, x.Time)
 	b = append(b, `","client":"`...)
-	if x.Client.IsValid() {
-		b = x.Client.WithZone("").AppendTo(b)
+	if x.Client != e.client { // clients ask more than once
+		e.client, e.name = x.Client, x.Client.WithZone("").AppendTo(e.name[:0])
 	}
-	b = append(b, '"')
-	b = appendText(b, `,"site":`, x.Site)
-	b = appendText(b, `,"method":`, x.Method)
-	b = appendText(b, `,"scheme":`, x.Scheme)
-	b = appendText(b, `,"host":`, x.Host)
-	b = appendText(b, `,"port":`, x.Port)
-	b = appendText(b, `,"target":`, x.Target)
-	b = appendText(b, `,"proto":`, x.Proto)
+	b = append(append(b, e.name...), '"')
+	b = appendText(b, `,"site":"`, x.Site)
+	b = appendText(b, `,"method":"`, x.Method)
+	b = appendText(b, `,"scheme":"`, x.Scheme)
+	b = appendText(b, `,"host":"`, x.Host)
+	b = appendText(b, `,"port":"`, x.Port)
+	b = appendText(b, `,"target":"`, x.Target)
+	b = appendText(b, `,"proto":"`, x.Proto)
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(x.Status), 10)
 	b = strconv.AppendInt(append(b, `,"bytes":`...), x.Bytes, 10)
 	b = appendSeconds(append(b, `,"dur":`...), x.Duration)
@@ -67,7 +64,7 @@ func (e *Encoder) Line(x *Entry) []byte {
 		b = append(b, `,"aborted":true`...)
 	}
 	if x.Cache != "" {
-		b = appendText(b, `,"cache":`, x.Cache)
+		b = appendText(b, `,"cache":"`, x.Cache)
 		if x.Cache == "hit" {
 			b = strconv.AppendInt(append(b, `,"ttl":`...), int64(x.TTL/time.Second), 10)
 		}
@@ -81,10 +78,10 @@ func (e *Encoder) Line(x *Entry) []byte {
 	if x.Collapsed {
 		b = append(b, `,"collapsed":true`...)
 	}
-	b = appendText(b, `,"detail":`, x.Detail)
-	b = appendText(b, `,"referer":`, x.Referer)
-	b = appendText(b, `,"agent":`, x.Agent)
-	b = appendText(b, `,"request_id":`, x.ID)
+	b = appendText(b, `,"detail":"`, x.Detail)
+	b = appendText(b, `,"referer":"`, x.Referer)
+	b = appendText(b, `,"agent":"`, x.Agent)
+	b = appendText(b, `,"request_id":"`, x.ID)
 	e.line = append(b, "}\n"...)
 	return e.line
 }
@@ -103,71 +100,8 @@ func (e *Encoder) appendTime(b []byte, t time.Time) []byte {
 // appendSeconds appends a duration in seconds, to the microsecond.
 func appendSeconds(b []byte, d time.Duration) []byte {
 	us := max(d, 0).Microseconds()
-	b = append(strconv.AppendInt(b, us/1e6, 10), '.')
-	for unit := int64(1e5); unit > 0; unit /= 10 {
-		b = append(b, byte('0'+us/unit%10))
-	}
-	return b
-}
-
-// appendText appends a member of the object, unless its text is empty.
-func appendText(b []byte, name, text string) []byte {
-	if text == "" {
-		return b
-	}
-	return appendString(append(b, name...), cut(text))
-}
-
-// cut shortens a text to maxText.
-func cut(s string) string {
-	if len(s) <= maxText {
-		return s
-	}
-	end := maxText
-	for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
-}
-
-// plain are the bytes that stand in a JSON string as they are.
-var plain = func() (t [256]bool) {
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\' && c != 0x7f
-	}
-	return
-}()
-
-// appendString appends a JSON string (RFC 8259 §7). Bytes that are not UTF-8 become
-// U+FFFD; what ends a line, or is a control, is escaped, also outside ASCII.
-func appendString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			i++
-		default:
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == '\u2028' || r == '\u2029' || r < 0xa0 {
-				b = append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-			} else {
-				b = utf8.AppendRune(b, r)
-			}
-			i += n
-		}
-		start = i
-	}
-	return append(append(b, s[start:]...), '"')
+	b = strconv.AppendInt(b, us/1e6, 10)
+	rest := uint32(us % 1e6)
+	high, low := rest/1000, rest%1000
+	return append(b, '.', byte('0'+high/100), byte('0'+high/10%10), byte('0'+high%10), byte('0'+low/100), byte('0'+low/10%10), byte('0'+low%10))
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // decoded is what a reader of the log gets.
@@ -75,6 +77,27 @@ func TestALineIsMadeAndAddedWithoutAllocating(t *testing.T) {
 	}
 }
 
+// TestTheLongestLineHasRoom: no client can have its request left out by what it says. Fields
+// may hold tabs and bytes above ASCII, targets and hosts at most the latter.
+func TestTheLongestLineHasRoom(t *testing.T) {
+	tabs, high := strings.Repeat("\t", maxText), strings.Repeat("\xff", maxText)
+	l := newLog(t)
+	line := new(Encoder).Line(&Entry{
+		Time: time.Now(), Client: netip.MustParseAddr("2001:db8:1111:2222:3333:4444:5555:6666"), Site: strings.Repeat("s", 255), Method: strings.Repeat("M", maxText),
+		Scheme: "https", Host: high, Port: "65535", Target: high, Proto: "HTTP/1.1", Cache: "partial", Detail: "stale-if-error", Referer: tabs, Agent: tabs, ID: tabs,
+	})
+	l.Add([]byte("before\n"))
+	l.Add(line)
+	l.Add([]byte("after\n"))
+	if n := testutil.ToFloat64(l.metrics.dropped); n != 0 {
+		t.Errorf("a line of %d bytes was left out", len(line))
+	}
+	running(l)()
+	if got := read(t, l.cfg.File); len(got) != 3 || got[1] != string(line) {
+		t.Errorf("%d lines", len(got))
+	}
+}
+
 // FuzzLine: whatever stands in a request, the line is one line, and reads as encoding/json
 // would have written it.
 func FuzzLine(f *testing.F) {
@@ -88,7 +111,7 @@ func FuzzLine(f *testing.F) {
 			Port: target, Site: agent, Scheme: target, Proto: agent, Referer: target, ID: agent, Cache: target, Detail: agent, Bytes: n, Status: int(n),
 		}
 		line := e.Line(x)
-		if len(line) > pieceSize {
+		if len(line) > 6*11*maxText+512 {
 			t.Fatalf("a line of %d bytes", len(line))
 		}
 		if y := x.Time.UTC().Year(); y < 0 || y > 9999 {

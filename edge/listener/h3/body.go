@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -25,9 +26,10 @@ type body struct {
 		s *stream // nil when the request has ended
 	}
 	q     *quic.Stream
-	left  uint64 // of the present DATA frame
-	sum   int64  // bytes so far
-	last  error  // after which nothing comes
+	over  atomic.Bool // nothing is waited for any more
+	left  uint64      // of the present DATA frame
+	sum   int64       // bytes so far
+	last  error       // after which nothing comes
 	begun bool
 }
 
@@ -40,6 +42,7 @@ func newBody(s *stream) *body {
 // end has reads fail from now on, and waits for one that is under way.
 func (b *body) end() {
 	if !b.mu.TryLock() {
+		b.over.Store(true) // for who has not begun to wait
 		_ = b.q.SetReadDeadline(time.Unix(1, 0))
 		b.mu.Lock()
 	}
@@ -60,8 +63,8 @@ func (b *body) Read(p []byte) (n int, err error) {
 	}
 	if !b.begun {
 		b.begun = true
-		if s.head.expect && !s.answered {
-			s.Inform(100, nil)
+		if s.head.expect {
+			s.proceed()
 		}
 	}
 	if n, err = b.read(s, p); err != nil {
@@ -85,9 +88,11 @@ func (b *body) failed(s *stream, err error) error {
 	case errors.Is(err, errMalformed):
 		s.q.CancelRead(codeMessage)
 		s.q.CancelWrite(codeMessage)
+		s.givenUp()
 	default:
 		if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
 			s.eof = true
+			s.givenUp()
 		}
 	}
 	return fmt.Errorf("read request body: %w", err)
@@ -96,6 +101,9 @@ func (b *body) failed(s *stream, err error) error {
 func (b *body) read(s *stream, p []byte) (int, error) {
 	if err := s.q.SetReadDeadline(time.Now().Add(s.c.s.limits.BodyTimeout)); err != nil {
 		return 0, err
+	}
+	if b.over.Load() {
+		return 0, errEnded
 	}
 	for b.left == 0 {
 		kind, length, n := parseHead(s.in[s.r:s.w])

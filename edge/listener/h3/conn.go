@@ -37,7 +37,10 @@ type conn struct {
 		last             bool      // the last GOAWAY was sent
 		window           time.Time // resets and controls since then
 		resets, controls int
-		seen             [4]bool // critical streams of the client's, by type
+		seen             [4]bool                        // critical streams of the client's, by type
+		running          map[quic.StreamID]*quic.Stream // of requests that were not answered at once; nil for none yet
+		early            [8]update                      // of priorities, for streams that are not among those
+		earlyAt          int
 	}
 }
 
@@ -62,15 +65,13 @@ func (c *conn) serve() {
 		if err != nil {
 			return
 		}
-		id := int64(q.StreamID())
-		if id >= c.refused.Load() {
+		if !c.take(int64(q.StreamID())) {
 			q.CancelRead(codeRequestRejected)
 			q.CancelWrite(codeRequestRejected)
 			q.ReleaseStreamCredit()
 			c.wasReset() // it does not listen
 			continue
 		}
-		c.next.Store(id + 4)
 		if !c.proven {
 			select {
 			case <-c.q.HandshakeComplete():
@@ -87,6 +88,18 @@ func (c *conn) serve() {
 		}
 		c.handlers.Go(s.run)
 	}
+}
+
+// take reports whether a stream is to be served: those that the last GOAWAY does not
+// promise are not.
+func (c *conn) take(id int64) bool {
+	c.mu.Lock() // against a GOAWAY between the two
+	defer c.mu.Unlock()
+	if id >= c.refused.Load() {
+		return false
+	}
+	c.next.Store(id + 4)
+	return true
 }
 
 // greet opens the control stream (RFC 9114 §6.2.1) and starts the clock.

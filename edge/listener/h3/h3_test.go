@@ -175,17 +175,21 @@ func TestErrorsOfConnections(t *testing.T) {
 		control []byte
 		code    uint64
 	}{
-		"no settings":       {frame(frameGoAway, []byte{0}), codeMissingSettings},
-		"settings twice":    {append(frame(frameSettings, nil), frame(frameSettings, nil)...), codeFrameUnexpected},
-		"a setting twice":   {frame(frameSettings, varints(0x21, 1, 0x21, 1)), codeSettings},
-		"a setting of old":  {frame(frameSettings, varints(0x3, 1)), codeSettings},
-		"half a setting":    {frame(frameSettings, varints(0x6)), codeFrame},
-		"large settings":    {appendHead(nil, frameSettings, 1<<30), codeExcessiveLoad},
-		"HEADERS":           {append(frame(frameSettings, nil), get("/")...), codeFrameUnexpected},
-		"smaller MAX_PUSH":  {append(frame(frameSettings, nil), append(frame(frameMaxPushID, varints(5)), frame(frameMaxPushID, varints(4))...)...), codeID},
-		"CANCEL_PUSH":       {append(frame(frameSettings, nil), frame(frameCancelPush, varints(0))...), codeID},
-		"larger GOAWAY":     {append(frame(frameSettings, nil), append(frame(frameGoAway, varints(4)), frame(frameGoAway, varints(8))...)...), codeID},
-		"flood of controls": {append(frame(frameSettings, nil), bytes.Repeat(frame(priorityOfRequest, []byte{0}), limits.DefaultControls+1)...), codeExcessiveLoad},
+		"no settings":         {frame(frameGoAway, []byte{0}), codeMissingSettings},
+		"settings twice":      {append(frame(frameSettings, nil), frame(frameSettings, nil)...), codeFrameUnexpected},
+		"a setting twice":     {frame(frameSettings, varints(0x21, 1, 0x21, 1)), codeSettings},
+		"a setting of old":    {frame(frameSettings, varints(0x3, 1)), codeSettings},
+		"half a setting":      {frame(frameSettings, varints(0x6)), codeFrame},
+		"large settings":      {appendHead(nil, frameSettings, 1<<30), codeExcessiveLoad},
+		"HEADERS":             {append(frame(frameSettings, nil), get("/")...), codeFrameUnexpected},
+		"smaller MAX_PUSH":    {append(frame(frameSettings, nil), append(frame(frameMaxPushID, varints(5)), frame(frameMaxPushID, varints(4))...)...), codeID},
+		"CANCEL_PUSH":         {append(frame(frameSettings, nil), frame(frameCancelPush, varints(0))...), codeID},
+		"larger GOAWAY":       {append(frame(frameSettings, nil), append(frame(frameGoAway, varints(4)), frame(frameGoAway, varints(8))...)...), codeID},
+		"priority of a push":  {append(frame(frameSettings, nil), frame(priorityOfPush, varints(0))...), codeID},
+		"priority of nothing": {append(frame(frameSettings, nil), frame(priorityOfRequest, varints(1))...), codeID},
+		"priority of nobody":  {append(frame(frameSettings, nil), frame(priorityOfRequest, nil)...), codeFrame},
+		"large priority":      {append(frame(frameSettings, nil), appendHead(nil, priorityOfRequest, 1<<30)...), codeExcessiveLoad},
+		"flood of controls":   {append(frame(frameSettings, nil), bytes.Repeat(frame(priorityOfRequest, []byte{0}), limits.DefaultControls+1)...), codeExcessiveLoad},
 	} {
 		t.Run("control stream/"+name, func(t *testing.T) {
 			q, err := quic.DialAddr(t.Context(), s.addr, s.tls(), nil)

@@ -212,6 +212,7 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 func FuzzControl(f *testing.F) {
 	f.Add([]byte{frameSettings, 2, 6, 9, frameGoAway, 1, 4, frameMaxPushID, 1, 5, 0x21, 1, 0}, uint8(0))
 	f.Add([]byte{frameSettings, 0, frameCancelPush, 1, 0}, uint8(0))
+	f.Add([]byte{frameSettings, 0, 0x80, 0x0f, 0x07, 0x00, 4, 4, 'u', '=', '1'}, uint8(0))
 	f.Add([]byte{0x20, 0x20, 0x3f}, uint8(1))
 	f.Add([]byte{0x44, 0x7f, 0xff, 0x01, 0x81}, uint8(2))
 	f.Fuzz(func(t *testing.T, b []byte, which uint8) {

@@ -32,6 +32,16 @@ func (s *stream) Inform(status int, h *header.Block) {
 	_ = s.write(s.out) // the final answer meets the same error
 }
 
+// proceed tells a client that waits for it to send the body (RFC 9110 §10.1.1), unless it
+// is answered already. Who reads the body calls it, beside the handler.
+func (s *stream) proceed() {
+	s.final.Lock()
+	defer s.final.Unlock()
+	if !s.answered {
+		_ = s.write(appendFields(nil, http.StatusContinue, nil, nil, -1))
+	}
+}
+
 // Respond sends the answer: the head and what fits in one write, the rest as it comes.
 func (s *stream) Respond(a *exchange.Answer) error {
 	if s.answered {
@@ -52,7 +62,9 @@ func (s *stream) Respond(a *exchange.Answer) error {
 		}
 		return s.respondAtOnce(a, bodyless, say)
 	}
+	s.final.Lock()
 	s.answered = true
+	s.final.Unlock()
 	s.out = appendFields(s.out[:0], a.Status, a.Header, a.Extra, say)
 	var err error
 	switch {
@@ -124,10 +136,11 @@ func (s *stream) write(p []byte) error {
 		if err := s.q.SetWriteDeadline(time.Now().Add(s.c.s.limits.WriteTimeout)); err != nil {
 			return err
 		}
-		if _, err := s.q.Write(piece); err != nil {
+		n, err := s.q.Write(piece)
+		if err != nil && !(isTimeout(err) && n > 0) { // what it takes slowly it takes
 			return err
 		}
-		p = p[len(piece):]
+		p = p[n:]
 	}
 	return nil
 }

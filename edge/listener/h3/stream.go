@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,7 @@ type stream struct {
 	eof   bool // nothing comes after w
 	early bool // it was opened before the handshake was complete (RFC 8470)
 	known bool // the head has been read
-	gone  bool // its client has given it up, and that was counted
+	gone  bool // its client has given it up, or had us do so, and that was counted
 
 	head  head
 	arena arena
@@ -43,10 +44,11 @@ type stream struct {
 	body  *body // nil for none
 
 	out      []byte
-	quick    bool // Respond may not block
-	answered bool // the final answer was begun
-	closed   bool // ... and finished
-	cancel   context.CancelFunc
+	quick    bool        // Respond may not block
+	answered bool        // the final answer was begun
+	closed   bool        // ... and finished
+	final    sync.Mutex  // orders answered with proceed
+	listed   bool        // in conn.mu.running
 	settle   func() bool // keeps the end of the stream from ending the context
 
 	size  atomic.Int64 // of all that comes, -1 while that is not known
@@ -70,9 +72,9 @@ func (s *stream) begin(c *conn, q *quic.Stream, early bool) {
 // put gives it back for others.
 func (s *stream) put() {
 	pool := &s.c.s.streams
-	s.c, s.q, s.body, s.cancel, s.settle = nil, nil, nil, nil, nil
+	s.c, s.q, s.body, s.settle = nil, nil, nil, nil
 	s.req = exchange.Request{}
-	s.r, s.w, s.eof, s.known, s.gone, s.quick, s.answered, s.closed = 0, 0, false, false, false, false, false, false
+	s.r, s.w, s.eof, s.known, s.gone, s.quick, s.answered, s.closed, s.listed = 0, 0, false, false, false, false, false, false, false
 	if len(s.in) > keptBuffer {
 		s.in = make([]byte, firstInput)
 	}
@@ -113,6 +115,7 @@ func (s *stream) atOnce() bool {
 	if s.r < s.w || !s.eof || s.req.Method != http.MethodGet && s.req.Method != http.MethodHead || s.refuse() {
 		return s.closed
 	}
+	obey(s.q, s.head.priority)
 	s.quick = true
 	served := s.try()
 	s.quick = false
@@ -151,11 +154,7 @@ func (s *stream) run() {
 		s.fail(err)
 		return
 	}
-	if s.head.priority != "" {
-		if urgency, incremental, ok := priority(s.head.priority); ok {
-			s.q.SetPriority(urgency, incremental)
-		}
-	}
+	s.c.prioritize(s)
 	ctx, cancel := context.WithCancel(s.c.q.Context())
 	defer cancel()
 	s.settle = context.AfterFunc(s.q.Context(), cancel) // it ends when the client wants no answer any more
@@ -182,11 +181,22 @@ func (s *stream) finish() {
 	}
 	s.q.ReleaseStreamCredit()
 	c := s.c
-	if err, ok := errors.AsType[*quic.StreamError](context.Cause(s.q.Context())); ok && err.Remote && !s.gone {
-		c.wasReset()
+	if err, ok := errors.AsType[*quic.StreamError](context.Cause(s.q.Context())); ok && err.Remote {
+		s.givenUp()
+	}
+	if s.listed {
+		c.forget(s.q.StreamID())
 	}
 	s.put()
 	c.ended()
+}
+
+// givenUp counts, once, that the client gave the request up, or had us do so.
+func (s *stream) givenUp() {
+	if !s.gone {
+		s.gone = true
+		s.c.wasReset()
+	}
 }
 
 // abort breaks the answer off, so that nobody takes it for a whole one.
@@ -206,14 +216,17 @@ func (s *stream) fail(err error) {
 	switch {
 	case errors.Is(err, errMalformed):
 		code = codeMessage
+		s.givenUp()
 	case errors.Is(err, errIncomplete):
 		code = codeRequestIncomplete
+		s.givenUp()
 	case isTimeout(err):
 		s.c.s.limited(limits.HeadTimeout)
+		s.givenUp()
 	default:
 		if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
-			s.eof, s.gone = true, true
-			s.c.wasReset()
+			s.eof = true
+			s.givenUp()
 		}
 	}
 	s.abort(code)

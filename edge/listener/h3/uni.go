@@ -94,7 +94,11 @@ func (c *conn) readControl(in *bufio.Reader) error {
 			_, err = readID(in, length, func(uint64) bool { return false })
 		case frameData, frameHeaders, framePushPromise, 0x2, 0x6, 0x8, 0x9:
 			return connError{codeFrameUnexpected, "a frame that may not stand on a control stream"}
-		default: // of an extension; priorities of single requests come with their heads
+		case priorityOfRequest:
+			err = c.readPriority(in, length)
+		case priorityOfPush:
+			return connError{codeID, "a priority of a push that is not there"}
+		default: // of an extension
 			_, err = io.CopyN(io.Discard, in, int64(length))
 		}
 		if err != nil {

@@ -157,6 +157,7 @@ func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http
 	hr.Host = req.Host
 	if req.Body != nil {
 		hr.ContentLength = req.Length
+		hr.Close = !expectsBody(req.Method)
 	}
 	for name, value := range req.Header.All() {
 		hr.Header[http.CanonicalHeaderKey(name)] = append(hr.Header[http.CanonicalHeaderKey(name)], value)
@@ -165,6 +166,13 @@ func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http
 		hr.Header["User-Agent"] = nil // net/http would add its own
 	}
 	return hr, nil
+}
+
+// expectsBody reports whether a body means something to a method. Some servers read none of
+// any other, and would take it for the next request on the connection: that must be of the
+// same client, or not be (RFC 9110 §9.3.1).
+func expectsBody(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
 // setTarget makes u send a target exactly as it is, whatever net/url would make of it.

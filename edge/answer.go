@@ -146,6 +146,8 @@ func (w *walk) fail(err error) {
 		w.problem(http.StatusRequestEntityTooLarge, "http_request_error", "the request's body is larger than this node allows")
 	case errors.Is(err, exchange.ErrBodyStalled):
 		w.problem(http.StatusRequestTimeout, "http_request_error", "the request's body stalled")
+	case errors.Is(err, exchange.ErrBodyMalformed):
+		w.problem(http.StatusBadRequest, "http_request_error", "the request's body is malformed")
 	case errors.Is(err, upstream.ErrBadAnswer):
 		w.edge.log.Warn("parent answers badly", "site", w.siteName(), "err", err)
 		w.problem(http.StatusBadGateway, "http_protocol_error", "the origin's answer cannot be used")

@@ -3,7 +3,9 @@ package edge
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -62,5 +64,19 @@ func TestABodyThatNobodyExpectsIsNoOtherRequest(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAMalformedBodyIsNotTheOriginsFault: it is told from an answer that is.
+func TestAMalformedBodyIsNotTheOriginsFault(t *testing.T) {
+	url, _ := startLone(t, startOrigin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }).URL)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n")
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 Bad Request\r\n") {
+		t.Errorf("%q, %v", answer, err)
 	}
 }

@@ -21,10 +21,11 @@ import (
 var ErrAborted = errors.New("transfer aborted")
 
 // Errors of reading a Request's Body, wrapped: the client sends more than the listener
-// allows (413), or has not sent on in time (408).
+// allows (413), has not sent on in time (408), or sends what is no body (400).
 var (
-	ErrBodyTooLarge = errors.New("request body is larger than allowed")
-	ErrBodyStalled  = errors.New("request body stalled")
+	ErrBodyTooLarge  = errors.New("request body is larger than allowed")
+	ErrBodyStalled   = errors.New("request body stalled")
+	ErrBodyMalformed = errors.New("malformed request body")
 )
 
 // Request is what a client asks. Its strings and header block belong to the

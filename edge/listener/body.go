@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -42,6 +43,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.wait()
 	n, err := b.Reader.Read(p)
 	var large *http.MaxBytesError
+	var broken net.Error
 	switch {
 	case err == nil:
 		return n, nil
@@ -55,6 +57,9 @@ func (b *body) Read(p []byte) (int, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.full.limited(limits.BodyTimeout)
 		err = fmt.Errorf("%w: nothing has come for %s", exchange.ErrBodyStalled, b.full.limits.BodyTimeout)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &broken): // the client has gone
+	default:
+		err = fmt.Errorf("%w: %w", exchange.ErrBodyMalformed, err)
 	}
 	b.err = err
 	return n, err

@@ -152,6 +152,27 @@ func TestPlainHTTPToAPortOfTLS(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoBody: chunks that are none are the client's fault, and its connection ends.
+func TestWhatIsNoBody(t *testing.T) {
+	s := startServer(t, func(req *exchange.Request, to exchange.Responder) {
+		_, err := io.Copy(io.Discard, req.Body)
+		status := 200
+		if errors.Is(err, exchange.ErrBodyMalformed) {
+			status = 400
+		}
+		_ = to.Respond(&exchange.Answer{Status: status})
+	}, nil)
+	for body, want := range map[string]string{
+		"3\r\nabc\r\n0\r\n\r\n": "200", "3;a=b\r\nabc\r\n0\r\nT: x\r\n\r\n": "200",
+		"x\r\n": "400", "3\nabc\r\n0\r\n\r\n": "400", "3\r\nabcd\r\n": "400", "-1\r\n": "400", "10000000000000000\r\n": "400", "\r\n": "400", "0x1\r\na\r\n0\r\n\r\n": "400",
+	} {
+		answer := talk(t, s.dial(s.plain), "POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n"+body+get)
+		if !strings.HasPrefix(answer, "HTTP/1.1 "+want) || strings.Count(answer, "HTTP/1.1 ") != 1 {
+			t.Errorf("%q is answered %q, want %s alone", body, answer, want)
+		}
+	}
+}
+
 type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }

@@ -12,8 +12,8 @@ import (
 // that has seen the answer. What comes is dropped for a while: clients, curl among them,
 // that are told to stop (RFC 9113 §8.1) in the middle of sending take that for an error
 // and throw the answer away. A client that would not stop by itself, as the answer is no
-// refusal, is told so at once unless it has little to send: curl 7.88 spins for ever when
-// it has read the end of the answer and hears so only then.
+// refusal, is told so at once unless it may send all that is left: curl 7.88 spins for ever
+// when it has read the end of the answer and hears so only then.
 const (
 	lateBytes = 1 << 20         // of one request
 	lateTime  = 5 * time.Second // after the answer
@@ -29,7 +29,7 @@ type late struct {
 // answeredEarly begins to drop the rest of a request. What may be sent of it already is
 // receive, what is to come rest, -1 if that is not known. conn.mu is held.
 func (c *conn) answeredEarly(id uint32, status int, receive, rest int64) {
-	if status < http.StatusMultipleChoices && (rest < 0 || rest > lateBytes) {
+	if status < http.StatusMultipleChoices && (rest < 0 || rest > receive) {
 		c.resetNow(id, http2.ErrCodeNo)
 		return
 	}

@@ -41,18 +41,20 @@ func TestCurlReadsAnEarlyAnswer(t *testing.T) {
 	}{
 		{"/refused", 8 << 20, "no, thank you 403"},
 		{"/refused-later", 8 << 20, "no, thank you 403"},
-		{"/small", lateBytes / 2, "no, thank you 200"},
+		{"/small", streamWindow, "no, thank you 200"},
 	} {
 		file := filepath.Join(t.TempDir(), "upload")
 		if err := os.WriteFile(file, make([]byte, tc.size), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		for range 5 {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			out, err := exec.CommandContext(ctx, curl, "-sS", "--http2-prior-knowledge", "-T", file, "-w", " %{http_code}", "http://"+addr+tc.path).CombinedOutput()
-			cancel()
-			if err != nil || string(out) != tc.want {
-				t.Errorf("%s: %q, %v", tc.path, out, err)
+			for _, how := range [][]string{{"-T", file}, {"--data-binary", "@" + file}} {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				out, err := exec.CommandContext(ctx, curl, append(how, "-sS", "--http2-prior-knowledge", "-w", " %{http_code}", "http://"+addr+tc.path)...).CombinedOutput()
+				cancel()
+				if err != nil || string(out) != tc.want {
+					t.Errorf("%v %s: %q, %v", how, tc.path, out, err)
+				}
 			}
 		}
 	}

@@ -215,15 +215,31 @@ func later(a, b time.Time) time.Time {
 //
 // Setting a deadline costs more than it seems, so that the one that is set is kept as
 // long as it is not too late. If it comes before it is due, rest is called again.
+//
+// The deadline of a write is kept likewise, but must not pass while the connection waits:
+// TLS writes within a read when it is asked for other keys (RFC 8446 §4.6.3).
 func (c *conn) rest() {
 	for {
 		until, why := c.wait()
+		if !c.dueWrite.IsZero() {
+			if c.due.IsZero() {
+				c.dueWrite = time.Time{}
+				_ = c.net.SetWriteDeadline(time.Time{})
+			} else if c.dueWrite.Before(until) {
+				until = c.dueWrite
+			}
+		}
 		if !c.due.IsZero() && !c.due.After(until) {
 			return
 		}
 		drained := c.server.drained.Load()
 		left := until.Sub(c.server.now())
-		if left <= 0 {
+		switch {
+		case left > 0:
+		case until == c.dueWrite:
+			c.due = time.Time{}
+			continue
+		default:
 			c.timeout(why)
 			return
 		}

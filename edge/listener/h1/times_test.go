@@ -302,3 +302,46 @@ func TestTimesOfASocket(t *testing.T) {
 		})
 	}
 }
+
+// deadlines knows the write deadline of a connection.
+type deadlines struct {
+	net.Conn
+	mu    sync.Mutex
+	write time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.write = t
+	return d.Conn.SetWriteDeadline(t)
+}
+
+// TestAnIdleConnectionMayBeWritten: TLS writes while it reads, when a client asks for other
+// keys (RFC 8446 §4.6.3), and cannot be used any more if a deadline has passed by then.
+func TestAnIdleConnectionMayBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		d := &deadlines{Conn: server}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			(&h1.Server{Handler: prepared(t, 10)}).Serve(d, h1.ConnInfo{Scheme: "https"})
+		}()
+		in := bufio.NewReader(client)
+		for i := range 60 {
+			_, _ = io.WriteString(client, get)
+			answered(t, in, 200)
+			for range 1 + 5*i%74 {
+				time.Sleep(time.Second)
+				d.mu.Lock()
+				if late := time.Since(d.write); !d.write.IsZero() && late > 0 {
+					t.Errorf("idle for the time %d, with a write deadline that passed %v ago", i, late)
+				}
+				d.mu.Unlock()
+			}
+		}
+		client.Close()
+		<-ended
+	})
+}

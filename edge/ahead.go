@@ -28,7 +28,7 @@ func (s *sliced) lookAhead(n, end int64) {
 	if e.store.Has(key) {
 		return
 	}
-	a := askFor(span, 0)
+	a := askForSlice(n, s.head.Complete)
 	if s.account != nil {
 		s.account.settle()
 		if !s.account.credit.reserve(span.Len()) {
@@ -37,7 +37,7 @@ func (s *sliced) lookAhead(n, end int64) {
 		a.paid = span.Len()
 	}
 	fence := s.fence(1)
-	f, leader, err := e.fills.Join(w.ctx, key.Text+w.touched(), fence, w.sliceFill(s.head, a).spec(fence, nil, key, looked))
+	f, leader, err := e.fills.Join(w.ctx, s.together(key, a), fence, w.sliceFill(s.head, a).spec(fence, nil, key, looked))
 	if !leader && a.paid > 0 {
 		s.account.credit.refund(a.paid)
 	}
@@ -54,7 +54,7 @@ func (s *sliced) awaited(n, pos, end int64) *source {
 		return nil
 	}
 	s.ahead = nil
-	if a.n != n || a.fill.Wait(s.w.ctx) != nil || !s.same(a.fill.Response()) {
+	if a.n != n || a.fill.Wait(s.w.ctx) != nil || !s.same(&a.arrival) {
 		a.fill.Leave()
 		return nil
 	}

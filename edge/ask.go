@@ -15,6 +15,7 @@ type ask struct {
 	field string         // Range; "" for the whole
 	span  httpcache.Span // that it means; of a suffix {-n, 0}
 	asIs  bool           // it is the client's own: the answer is handed on, not stored
+	slice bool           // it is for the whole slice that span begins
 	paid  int64          // reserved for it of the range credit
 }
 
@@ -23,6 +24,27 @@ func (a ask) ranged() bool { return a.field != "" }
 // askFor asks for bytes from one position on, up to another.
 func askFor(span httpcache.Span, paid int64) ask {
 	return ask{field: fmt.Sprintf("bytes=%d-%d", span.Start, span.End-1), span: span, paid: paid}
+}
+
+// askForSlice asks for slice n of a content of that size, or of any that has so many.
+func askForSlice(n, size int64) ask {
+	a := askFor(sliceSpan(n, size), 0)
+	a.slice = true
+	return a
+}
+
+// part tells fills of one content apart by what they ask for; "" for the whole. Those of
+// the last slice are the same for who knows where it ends and who does not.
+func (a ask) part() string {
+	switch {
+	case !a.ranged():
+		return ""
+	case a.asIs:
+		return "\n+range " + a.field
+	case a.slice:
+		return "\n+part slice " + strconv.FormatInt(a.span.Start/response.SliceSize, 10)
+	}
+	return "\n+part " + a.field
 }
 
 // askForSuffix asks for the last n bytes.

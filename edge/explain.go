@@ -191,7 +191,7 @@ func (w *walk) explainFetch(outcome Outcome) *FetchedNow {
 	e := w.edge
 	ctx, cancel := context.WithTimeout(w.ctx, fetchLimit)
 	defer cancel()
-	w.ask, w.part = ask{}, ""
+	w.ask = ask{}
 	fill := w.fill(http.MethodGet)
 	ask, quiet := e.passSpec(w)
 	quiet()

@@ -2,8 +2,10 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"freshet/edge/response"
 	"freshet/internal/hop"
@@ -34,24 +36,36 @@ func (f *fill) load(ctx context.Context, r *response.Response, n int64) (respons
 		size = (n + 1) * response.SliceSize // more than there is of the last
 	}
 	part := *f
-	part.base, part.head, part.credit, part.ask = nil, headOf(r, f.place(r)), nil, askFor(sliceSpan(n, size), 0)
+	part.base, part.head, part.credit, part.ask = nil, headOf(r, f.place(r)), nil, askForSlice(n, size)
 	fence := hop.Fence{Log: r.Log, Born: r.Born}
-	fetch, _, err := f.edge.fills.Join(ctx, key.Text, fence, part.spec(fence, nil, key, looked))
-	if err != nil {
+	spec := part.spec(fence, nil, key, looked)
+	for _, text := range []string{part.head.Key.Text, key.Text} { // together with all, else apart: see sliced
+		fetch, leader, err := f.edge.fills.Join(ctx, text+part.ask.part()+f.edge.touched(f.scopes), fence, spec)
+		if err != nil {
+			return nil, fmt.Errorf("slice %d: %w", n, err)
+		}
+		if fetch == nil {
+			return f.load(ctx, r, n)
+		}
+		body, err := loaded(ctx, &arrival{fetch, leader}, r, n)
+		fetch.Leave()
+		if leader || !errors.Is(err, errChanged) {
+			return body, err
+		}
+	}
+	return nil, fmt.Errorf("slice %d: %w", n, errChanged)
+}
+
+// loaded reads slice n of the content r from its fill.
+func loaded(ctx context.Context, a *arrival, r *response.Response, n int64) (response.Body, error) {
+	if err := a.fill.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("slice %d: %w", n, err)
 	}
-	if fetch == nil {
-		return f.load(ctx, r, n)
-	}
-	defer fetch.Leave()
-	if err := fetch.Wait(ctx); err != nil {
-		return nil, fmt.Errorf("slice %d: %w", n, err)
-	}
-	came := fetch.Response()
-	if came == nil || came.Kind != response.Slice || !httpcache.Combines(&came.Facts, &r.Facts) {
+	came := a.fill.Response()
+	if came == nil || came.Kind != response.Slice || !httpcache.Combines(&came.Facts, &r.Facts) || !a.leader && !slices.Equal(came.Vary, r.Vary) {
 		return nil, fmt.Errorf("slice %d: %w", n, errChanged)
 	}
-	body, ok := fetch.Body(ctx)
+	body, ok := a.fill.Body(ctx)
 	if !ok {
 		return nil, fmt.Errorf("slice %d: %w", n, errUnsettled)
 	}

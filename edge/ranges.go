@@ -67,7 +67,6 @@ func (w *walk) beginRange(first wanted, fence hop.Fence, alone bool) (*upstream.
 		return nil, nil
 	}
 	w.ask = w.largest(first)
-	w.part = "\n+part " + w.ask.field
 	looking := upstream.Spec{Settled: func() bool { return true }}
 	if f, _, err := w.edge.fills.Join(w.ctx, w.fillsTogether(), fence, looking); f != nil || err != nil {
 		return f, err
@@ -86,7 +85,7 @@ func (w *walk) largest(first wanted) ask {
 	if size < 0 {
 		size = 1<<63 - 1
 	}
-	return askFor(sliceSpan(first.pos/response.SliceSize, size), 0)
+	return askForSlice(first.pos/response.SliceSize, size)
 }
 
 // askAtMost settles to ask for as much as the credit allows.
@@ -102,23 +101,20 @@ func (w *walk) askAtMost(first wanted) {
 		n = credit.reserveSome(min(first.end, w.ask.span.End) - first.pos)
 		w.ask = askFor(httpcache.Span{Start: first.pos, End: first.pos + n}, n)
 	}
-	w.part = "\n+part " + w.ask.field
 }
 
 // askAtLeast settles to ask for as little as tells what has become of the content.
 func (w *walk) askAtLeast(first wanted) {
 	n := w.credit().reserveSome(1)
 	w.ask = askFor(httpcache.Span{Start: first.pos, End: first.pos + n}, n)
-	w.part = "\n+part " + w.ask.field
 }
 
 // askAsIs settles to ask for what the client does. Its If-Range is not handed on, so
 // that with one only the whole will do.
 func (w *walk) askAsIs() {
-	w.ask, w.part = ask{}, ""
+	w.ask = ask{}
 	if field := w.req.Header.Joined("Range"); !w.req.Header.Has("If-Range") {
 		w.ask = ask{field: field, asIs: true}
-		w.part = "\n+range " + field
 	}
 }
 

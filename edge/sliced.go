@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
+	"slices"
 
 	"freshet/edge/response"
 	"freshet/edge/upstream"
@@ -35,6 +35,7 @@ type sliced struct {
 	begun    bool
 	promised hop.Truth
 	went     bool // something was asked of a parent
+	apart    bool // what others have begun under the content's key is not this content
 	ahead    *ahead
 }
 
@@ -279,7 +280,12 @@ func (s *sliced) fetch(want want, end int64, attempt int) (src *source, asked bo
 		return nil, true, err
 	}
 	a, r := &arrival{f, leader}, f.Response()
-	if !s.same(r) {
+	if !s.same(a) {
+		if !leader && !s.apart {
+			s.apart = true
+			f.Leave()
+			return nil, false, nil
+		}
 		if s.begun {
 			s.outdated(f.Reply().Status, r)
 			f.Leave()
@@ -307,11 +313,23 @@ func (s *sliced) outdated(status int, r *response.Response) {
 	}
 }
 
+// together is what requests have in common that may share a fetch of bytes of the
+// content: what those have, too, who as yet know nothing of it. Only where that has led to
+// something else, as while the content changes, those who read this one are for themselves.
+func (s *sliced) together(slice response.Key, a ask) string {
+	if s.apart {
+		return slice.Text + a.part() + s.w.touched()
+	}
+	return s.head.Key.Text + a.part() + s.w.touched()
+}
+
 // same reports whether what came is of this content: a part of the set, or, of an origin
-// that ignores ranges, the whole again.
-func (s *sliced) same(r *response.Response) bool {
+// that ignores ranges, the whole again. What others have begun may be another variant, or
+// validate what is stored.
+func (s *sliced) same(a *arrival) bool {
+	r := a.fill.Response()
 	switch {
-	case r == nil:
+	case r == nil, !a.leader && (a.fill.Whole() != nil || !slices.Equal(r.Vary, s.head.Vary)):
 		return false
 	case r.Kind == response.Slice:
 		return r.Set == s.head.Set && r.Complete == s.head.Complete
@@ -333,11 +351,10 @@ func (s *sliced) fence(attempt int) hop.Fence {
 func (s *sliced) begin(want want, attempt int) (f *upstream.Fill, leader bool, err error) {
 	w, e := s.w, s.w.edge
 	fence := s.fence(attempt)
-	key := want.key.Text + w.touched()
-	a := askFor(sliceSpan(want.n, s.head.Complete), 0)
+	a := askForSlice(want.n, s.head.Complete)
 	if s.account != nil {
 		looking := upstream.Spec{Settled: func() bool { return true }}
-		if f, _, err := e.fills.Join(w.ctx, key, fence, looking); f != nil || err != nil {
+		if f, _, err := e.fills.Join(w.ctx, s.together(want.key, a), fence, looking); f != nil || err != nil {
 			return f, false, err
 		}
 		if s.account.allows(w.ctx, a.span.Len()) {
@@ -345,11 +362,10 @@ func (s *sliced) begin(want want, attempt int) (f *upstream.Fill, leader bool, e
 		} else {
 			n := s.account.credit.reserveSome(want.end - want.pos)
 			a = askFor(httpcache.Span{Start: want.pos, End: want.pos + n}, n)
-			key += "\n+bytes " + strconv.FormatInt(want.pos, 10) + "-" + strconv.FormatInt(want.pos+n, 10)
 		}
 	}
 	fill := w.sliceFill(s.head, a)
-	f, leader, err = e.fills.Join(w.ctx, key, fence, fill.spec(fence, nil, want.key, want.looked))
+	f, leader, err = e.fills.Join(w.ctx, s.together(want.key, a), fence, fill.spec(fence, nil, want.key, want.looked))
 	if !leader && a.paid > 0 {
 		s.account.credit.refund(a.paid)
 	}

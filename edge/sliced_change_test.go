@@ -383,28 +383,6 @@ func TestAnOriginThatIgnoresRanges(t *testing.T) {
 	}
 }
 
-// Many clients that want overlapping ranges of something cold share the fetches of its
-// slices.
-func TestOverlappingRangesCollapse(t *testing.T) {
-	body := someBytes(10 * mib)
-	o := startSizes(t, body, `"v1"`)
-	url, e := startLone(t, o.URL)
-	url += "/a"
-	e.slicing.credits.of(response.NewKey(explainNow(t, e, url).Key)).bytes.Store(1 << 40) // whole slices alone
-	var wg sync.WaitGroup
-	for i := range 60 {
-		wg.Go(func() {
-			from := (i * 77777) % (8 * mib)
-			a := get(t, url, fmt.Sprintf("Range: bytes=%d-%d", from, from+2*mib-1))
-			wantBytes(t, fmt.Sprint(i), a, body, from, from+2*mib)
-		})
-	}
-	wg.Wait()
-	if n := o.sent.Load(); n > 10*mib {
-		t.Errorf("the origin sent %d bytes of a content of %d", n, len(body))
-	}
-}
-
 // A transfer that waits for a slice ends when nobody answers.
 func TestAnOriginThatGoesAwayBetweenSlices(t *testing.T) {
 	body := someBytes(5 * mib)

@@ -56,7 +56,7 @@ func (w *walk) begin(attempt int) (f *upstream.Fill, leader bool, quiet func(), 
 			return f, false, func() {}, err
 		}
 	} else {
-		w.ask, w.part = ask{}, ""
+		w.ask = ask{}
 	}
 	together := w.fillsTogether() // before spec: what is touched from here on is found by trueEnough
 	spec, quiet := e.spec(w, w.req.Method, fence)
@@ -124,11 +124,13 @@ func (w *walk) take(a *arrival) (answered bool) {
 
 // fillsTogether is what requests have in common that may share a fill: the key, the
 // part that is wanted, and the last unsafe request that made them untrue.
-func (w *walk) fillsTogether() string { return w.fillKey + w.part + w.touched() }
+func (w *walk) fillsTogether() string { return w.fillKey + w.ask.part() + w.touched() }
 
 // touched tells fills apart that began before and after an unsafe request.
-func (w *walk) touched() string {
-	if n := w.edge.table.Touched(w.covers()); n > 0 {
+func (w *walk) touched() string { return w.edge.touched(w.covers()) }
+
+func (e *Edge) touched(scopes []response.ScopeHash) string {
+	if n := e.table.Touched(scopes); n > 0 {
 		return "\n+touched " + strconv.FormatUint(n, 10)
 	}
 	return ""

@@ -71,7 +71,6 @@ type course struct {
 	fence   hop.Fence            // what that node asks for
 
 	ask    ask                // what a fetch asks for
-	part   string             // tells fills of one key apart by that; "" for the whole
 	whole  bool               // ranges are of no use: what the client wants is asked for as it is
 	came   *arrival           // what a parent has sent in place of a slice
 	base   *response.Response // stored and true, but to be validated
@@ -319,7 +318,7 @@ func (w *walk) refresh(r *response.Response) {
 		return // as mostly: many are served what is stale while one refreshes it
 	}
 	w.own()
-	w.base, w.ask, w.part = r, ask{}, ""
+	w.base, w.ask = r, ask{}
 	fence := w.demand(1)
 	if first, ok := w.wants(); ok {
 		w.askAtLeast(first)

@@ -30,6 +30,7 @@ import (
 	"freshet/internal/command/follower"
 	"freshet/internal/hop"
 	"freshet/internal/node"
+	"freshet/internal/ring"
 	"freshet/internal/run"
 	"freshet/internal/site"
 	"freshet/internal/telemetry"
@@ -80,11 +81,12 @@ func New(env node.Env) (*Edge, error) {
 		store.Close()
 		return nil, err
 	}
-	sited := make(chan struct{})
+	sited, loads := make(chan struct{}), ring.NewLoads(time.Now)
 	e := &Edge{
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
 		store: store, tiers: store,
-		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }), parents: upstream.NewParents(f.Role, f.Region), client: upstream.NewClient(time.Now),
+		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
+		parents: upstream.NewParents(f.Role, f.Region, loads), client: upstream.NewClient(time.Now, loads),
 	}
 	e.maxBody = e.slicing.largest(store)
 	ctx, cancel := context.WithCancel(context.Background())

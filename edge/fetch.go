@@ -88,7 +88,7 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 			}
 			return e.ask(ctx, parents, hop.Fence{}, func(p upstream.Parent) (upstream.Request, error) {
 				up := upstream.Request{
-					Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
+					Key: w.key.Text, Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
 					Header: w.rules.PassHeader(w.req), Body: w.req.Body, Length: w.req.Length, Inform: inform,
 				}
 				if err := e.forOrigin(p, &up, &w.rules, true); err != nil {

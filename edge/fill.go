@@ -46,7 +46,7 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 	for {
 		reply, err := f.edge.ask(ctx, parents, fence, func(p upstream.Parent) (upstream.Request, error) {
 			up := upstream.Request{
-				Method: f.req.Method, Host: f.rules.Authority, Target: f.rules.Target,
+				Key: f.key.Text, Method: f.req.Method, Host: f.rules.Authority, Target: f.rules.Target,
 				Header: f.rules.FillHeader(f.req), Inform: inform,
 			}
 			err := f.edge.forOrigin(p, &up, f.rules, false)

@@ -16,10 +16,12 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"freshet/internal/header"
 	"freshet/internal/hop"
+	"freshet/internal/ring"
 )
 
 // Bounds of one request to a parent.
@@ -42,6 +44,7 @@ var (
 
 // Request is what is asked of a parent.
 type Request struct {
+	Key    string // of the cache, that it is for: it makes a load for the tier that is asked
 	Method string
 	Host   string // authority for the Host field
 	Target string
@@ -89,12 +92,13 @@ func (r *Reply) Trailer() *header.Block {
 type Client struct {
 	transport *http.Transport
 	now       func() time.Time
+	loads     *ring.Loads
 }
 
-// NewClient makes a client; now is its clock.
-func NewClient(now func() time.Time) *Client {
+// NewClient makes a client; now is its clock, and loads learns what it asks of the tiers.
+func NewClient(now func() time.Time, loads *ring.Loads) *Client {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
-	return &Client{now: now, transport: &http.Transport{
+	return &Client{now: now, loads: loads, transport: &http.Transport{
 		DialContext:            dialer.DialContext,
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    maxIdlePerParent,
@@ -121,14 +125,22 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		cancel(nil)
 		return nil, err
 	}
+	done := func() { cancel(nil) }
+	if parent.Kind == Mid {
+		end := sync.OnceFunc(c.loads.Begin(req.Key, parent.Name))
+		done = func() {
+			cancel(nil)
+			end()
+		}
+	}
 	sent := c.now()
 	res, err := c.transport.RoundTrip(hr)
 	if err != nil {
-		cancel(nil)
+		done()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, why(err), err)
 	}
 	reply := &Reply{Parent: parent, Status: res.StatusCode, Length: res.ContentLength, Sent: sent, Received: c.now()}
-	reply.Body = newWatchedBody(res.Body, cancel)
+	reply.Body = newWatchedBody(res.Body, cancel, done)
 	if err := reply.read(res); err != nil {
 		reply.Body.Close()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrBadAnswer, err)
@@ -243,12 +255,12 @@ func (r *Reply) read(res *http.Response) (err error) {
 // watchedBody breaks a body off that stands still for too long.
 type watchedBody struct {
 	io.ReadCloser
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
+	done  func()
+	timer *time.Timer
 }
 
-func newWatchedBody(body io.ReadCloser, cancel context.CancelCauseFunc) *watchedBody {
-	w := &watchedBody{ReadCloser: body, cancel: cancel}
+func newWatchedBody(body io.ReadCloser, cancel context.CancelCauseFunc, done func()) *watchedBody {
+	w := &watchedBody{ReadCloser: body, done: done}
 	w.timer = time.AfterFunc(betweenBytes, func() { cancel(ErrStalled) })
 	w.timer.Stop()
 	return w
@@ -264,6 +276,6 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 func (w *watchedBody) Close() error {
 	w.timer.Stop()
 	err := w.ReadCloser.Close()
-	w.cancel(nil)
+	w.done()
 	return err
 }

@@ -37,13 +37,14 @@ func (p Parent) String() string { return p.Name }
 type Parents struct {
 	role   cluster.Role
 	region string
+	loads  *ring.Loads
 	nodes  atomic.Pointer[[]cluster.Node]
 }
 
 // NewParents is for a node of that role (Edge or Mid) and region; it knows nobody
-// until Update.
-func NewParents(role cluster.Role, region string) *Parents {
-	p := &Parents{role: role, region: region}
+// until Update. loads is what the node asks of each.
+func NewParents(role cluster.Role, region string, loads *ring.Loads) *Parents {
+	p := &Parents{role: role, region: region, loads: loads}
 	p.nodes.Store(new([]cluster.Node))
 	return p
 }
@@ -68,7 +69,8 @@ func isParent(n cluster.Node) bool { return n.Role == cluster.Mid || n.Role == c
 
 // For lists the parents for a key of a site in the order in which to ask them: for
 // an edge the mids of its region in the key's order, then those of other regions;
-// for both the origin last. Those that are not ready come after all that are, for
+// for both the origin last. Mids that have more than their share already come after
+// others. Those that are not ready come after all that are, for
 // a last try: the news of their death may be wrong.
 func (p *Parents) For(s *site.Document, key string) []Parent {
 	nodes := *p.nodes.Load()
@@ -81,7 +83,7 @@ func (p *Parents) For(s *site.Document, key string) []Parent {
 				found, names = append(found, n), append(names, n.Name)
 			}
 		}
-		for _, i := range ring.Order(key, names) {
+		for _, i := range p.loads.Order(key, names) {
 			parents = append(parents, Parent{Name: names[i], URL: "http://" + found[i].Addrs[0].String(), Kind: kind})
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"freshet/internal/cluster"
+	"freshet/internal/ring"
 	"freshet/internal/site"
 )
 
@@ -26,7 +28,7 @@ func TestTheOrderOfParents(t *testing.T) {
 		member("mid-far", cluster.Mid, "far", true), member("mid-near", cluster.Mid, "near", true), member("mid-sick", cluster.Mid, "near", false),
 		member("origin", cluster.Origin, "far", true), member("edge", cluster.Edge, "near", true), {Name: "mid-without-address", Role: cluster.Mid, Ready: true},
 	}
-	edge, mid := NewParents(cluster.Edge, "near"), NewParents(cluster.Mid, "near")
+	edge, mid := NewParents(cluster.Edge, "near", ring.NewLoads(time.Now)), NewParents(cluster.Mid, "near", ring.NewLoads(time.Now))
 	edge.Update(nodes)
 	mid.Update(nodes)
 	for _, tc := range []struct {
@@ -39,7 +41,7 @@ func TestTheOrderOfParents(t *testing.T) {
 		{"of an edge, with an outside origin", edge, outside, []string{"mid-near", "mid-far", "http://o.example", "mid-sick"}},
 		{"of a mid", mid, own, []string{"origin"}},
 		{"of a mid, with an outside origin", mid, outside, []string{"http://o.example"}},
-		{"of a node that knows nobody", NewParents(cluster.Edge, "near"), own, nil},
+		{"of a node that knows nobody", NewParents(cluster.Edge, "near", ring.NewLoads(time.Now)), own, nil},
 	} {
 		if got := order(tc.parents, tc.site, "k"); !slices.Equal(got, tc.want) {
 			t.Errorf("parents %s: %v, want %v", tc.name, got, tc.want)
@@ -48,7 +50,7 @@ func TestTheOrderOfParents(t *testing.T) {
 }
 
 func TestNewsThatAllParentsAreGoneIsDistrusted(t *testing.T) {
-	p := NewParents(cluster.Edge, "r")
+	p := NewParents(cluster.Edge, "r", ring.NewLoads(time.Now))
 	p.Update([]cluster.Node{member("mid", cluster.Mid, "r", true), member("origin", cluster.Origin, "r", true)})
 	own := &site.Document{Site: "s"}
 	for range 2 {
@@ -60,5 +62,33 @@ func TestNewsThatAllParentsAreGoneIsDistrusted(t *testing.T) {
 	p.Update([]cluster.Node{member("origin", cluster.Origin, "r", true)})
 	if got := order(p, own, "k"); !slices.Equal(got, []string{"origin"}) {
 		t.Errorf("parents %v after news of one", got)
+	}
+}
+
+// TestAHotKeyIsAskedOfSeveralParents: what is asked of a parent, and what is still under
+// way there, has its next requests go to others.
+func TestAHotKeyIsAskedOfSeveralParents(t *testing.T) {
+	var nodes []cluster.Node
+	for _, name := range []string{"m1", "m2", "m3"} {
+		nodes = append(nodes, member(name, cluster.Mid, "r", true))
+	}
+	doc := &site.Document{Site: "s"}
+	for name, ends := range map[string]bool{"many": true, "slow": false} {
+		loads := ring.NewLoads(time.Now)
+		p := NewParents(cluster.Edge, "r", loads)
+		p.Update(nodes)
+		asked := map[string]int{}
+		for range 1000 {
+			to := p.For(doc, "key")[0].Name
+			asked[to]++
+			if end := loads.Begin("key", to); ends {
+				end()
+			}
+		}
+		for _, n := range nodes {
+			if share := float64(asked[n.Name]) / 1000 * 3; share < 0.75 || share > 1.25 {
+				t.Errorf("%s: %s is asked %.2f of the mean", name, n.Name, share)
+			}
+		}
 	}
 }

@@ -130,6 +130,9 @@ func (c *conn) hello() error {
 // beforeBlock is called when all input that had come is dealt with: it begins what
 // waited for that, and writes what all this has brought.
 func (c *conn) beforeBlock() error {
+	if c.head.size > largeHead && !c.head.open {
+		c.forgetHead()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.mu.queue) > 0 {

@@ -85,6 +85,18 @@ func (c *conn) beginHead(fh http2.FrameHeader) error {
 	return connError{http2.ErrCodeProtocol, "streams are opened out of order"}
 }
 
+// largeHead is the size of a head, in bytes, of which nothing is kept once input ends.
+const largeHead = 4 << 10
+
+// forgetHead gives back the memory of the head that was read last.
+func (c *conn) forgetHead() {
+	c.head = head{}
+	if c.next != nil {
+		c.next.free()
+		c.next = nil
+	}
+}
+
 // continuation takes a CONTINUATION frame; the Framer knows that it belongs here.
 func (c *conn) continuation(fh http2.FrameHeader) error {
 	p, err := c.in.next(int(fh.Length))

@@ -2,7 +2,11 @@ package h2
 
 import (
 	"context"
+	"io"
+	"net"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/net/http2"
 
@@ -109,4 +113,53 @@ func TestAStreamThatIsIdleIsNotReset(t *testing.T) {
 		}
 		return f.Header().Type == http2.FrameGoAway
 	})
+}
+
+// TestALargeHeadLeavesLittle proves that a quiet connection keeps nothing of a large head,
+// whether that was answered at once, by a handler, or not at all.
+func TestALargeHeadLeavesLittle(t *testing.T) {
+	for name, fields := range map[string][]string{
+		"hit":     get("/hit", "x-large: "+strings.Repeat("a", 20_000)),
+		"miss":    get("/" + strings.Repeat("a", 20_000)),
+		"cookies": get("/hit", "cookie: "+strings.Repeat("a", 10_000), "cookie: "+strings.Repeat("b", 10_000)),
+		"431":     get("/hit", "x-large: "+strings.Repeat("a", 20_000), "x-larger: "+strings.Repeat("a", 20_000)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, end := net.Pipe()
+				theirs := eager{end, make(chan []byte, 100)}
+				go func() {
+					for p := range theirs.out {
+						_, _ = end.Write(p)
+					}
+				}()
+				s := &Server{Handler: &quick{large(1), stored()}}
+				go s.Serve(ours, ConnInfo{Scheme: "http", Remote: anywhere})
+				r := begin(t, theirs)
+				block := r.block(fields...)
+				_ = r.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:100], EndStream: true})
+				for block = block[100:]; len(block) > maxFrame; block = block[maxFrame:] {
+					_ = r.fr.WriteContinuation(1, false, block[:maxFrame])
+				}
+				_ = r.fr.WriteContinuation(1, true, block)
+				r.await("the answer", func(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders })
+				go func() { _, _ = io.Copy(io.Discard, end) }()
+				synctest.Wait()
+				for c := range s.mu.conns {
+					kept := cap(c.head.crumbs) + len(c.head.path)
+					for _, cookie := range c.head.cookies[:cap(c.head.cookies)] {
+						kept += len(cookie)
+					}
+					if c.next != nil {
+						kept += c.next.fields.Size() + len(c.next.req.Target)
+					}
+					if kept > 10_000 {
+						t.Errorf("%d bytes are kept", kept)
+					}
+				}
+				end.Close()
+				close(theirs.out)
+			})
+		})
+	}
 }

@@ -69,7 +69,9 @@ var streams = sync.Pool{New: func() any { return new(stream) }}
 
 // free gives the stream back. Nobody may have it any more.
 func (st *stream) free() {
-	st.fields.Reset()
+	if st.fields.Reset(); st.fields.Size() > 2*largeHead {
+		st.fields = header.Block{}
+	}
 	*st = stream{fields: st.fields}
 	streams.Put(st)
 }

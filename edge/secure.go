@@ -16,8 +16,11 @@ type secure struct {
 	altSvc string         // Alt-Svc of answers over TCP (RFC 7838), "" without HTTP/3
 }
 
-// strictTransportSecurity names a field.
-const strictTransportSecurity = "Strict-Transport-Security"
+// Fields of answers.
+const (
+	strictTransportSecurity = "Strict-Transport-Security"
+	alternativeServices     = "Alt-Svc"
+)
 
 // upgrade answers what plain HTTP is for where a site wants HTTPS: challenges of ACME,
 // and redirects.
@@ -58,8 +61,9 @@ func (w *walk) challenge() (answered bool) {
 }
 
 // secured adds to an answer what browsers are to remember of HTTPS: only over HTTPS
-// (RFC 6797 §7.2), where the site's word stands in place of the origin's. A node of ours
-// passes the origin's on, and its clients' node decides.
+// (RFC 6797 §7.2), where the site's word stands in place of the origin's, and this node's
+// on where else it can be reached. A node of ours passes the origin's on, and its clients'
+// node decides.
 func (w *walk) secured(a *exchange.Answer) {
 	if w.trusted {
 		return
@@ -68,12 +72,13 @@ func (w *walk) secured(a *exchange.Answer) {
 	if w.site != nil {
 		strict = w.site.StrictTransportSecurity()
 	}
-	if a.Header != nil && a.Header.Has(strictTransportSecurity) && (!https || strict != "") {
-		// Not where it stands: what is stored is for others, too.
-		w.draft.Begin(a.Header, func(name, _ string) bool { return !header.EqualName(name, strictTransportSecurity) })
-		a.Header = w.draft.Block()
-	}
 	alternative := w.edge.secure.altSvc
+	if !https || strict != "" {
+		w.leaveOut(a, strictTransportSecurity)
+	}
+	if https && alternative != "" {
+		w.leaveOut(a, alternativeServices)
+	}
 	if w.req.Proto == "HTTP/3.0" {
 		alternative = ""
 	}
@@ -88,6 +93,16 @@ func (w *walk) secured(a *exchange.Answer) {
 		_ = a.Extra.Add(strictTransportSecurity, strict)
 	}
 	if alternative != "" {
-		_ = a.Extra.Add("Alt-Svc", alternative)
+		_ = a.Extra.Add(alternativeServices, alternative)
 	}
+}
+
+// leaveOut takes a field out of an answer, and not where it stands: what is stored is for
+// others, too.
+func (w *walk) leaveOut(a *exchange.Answer, field string) {
+	if a.Header == nil || !a.Header.Has(field) {
+		return
+	}
+	w.draft.Begin(a.Header, func(name, _ string) bool { return !header.EqualName(name, field) })
+	a.Header = w.draft.Block()
 }

@@ -98,7 +98,7 @@ func TestWhatIsNoRequestIsRefused(t *testing.T) {
 		"bad escape":             {get("/%zz"), "400"},
 		"host with user":         {headers(":method: GET", ":scheme: https", ":authority: u@a.example", ":path: /"), "400"},
 		"bad method":             {headers(":method: G T", ":scheme: https", ":authority: a.example", ":path: /"), "400"},
-		"connect":                {headers(":method: CONNECT", ":authority: a.example:443"), "501"},
+		"connect":                {headers(":method: CONNECT", ":authority: a.example:443"), "405"},
 		"many fields":            {headers(many...), "431"},
 		"large head":             {get("/", "x: "+strings.Repeat("y", limits.DefaultHeaderBytes)), "431"},
 	} {

@@ -1,6 +1,7 @@
 package h3
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"strings"
@@ -213,4 +214,19 @@ func TestABodyIsNotWaitedFor(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// TestAnEarlyAnswerIsRead proves that a client which is still sending reads the answer, and
+// that its connection is of use for the next request.
+func TestAnEarlyAnswerIsRead(t *testing.T) {
+	s := start(t, &Server{Handler: handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
+		_ = to.Respond(&exchange.Answer{Status: 403, Bytes: []byte("no, thank you"), Length: 13})
+	})})
+	client := s.client()
+	for range 50 {
+		res, text, err := do(client, "POST", "https://a.example/", io.MultiReader(bytes.NewReader(large), bytes.NewReader(large), bytes.NewReader(large)))
+		if err != nil || res.StatusCode != 403 || text != "no, thank you" {
+			t.Fatalf("%v %q %v", res, text, err)
+		}
+	}
 }

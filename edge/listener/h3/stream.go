@@ -385,7 +385,7 @@ func (s *stream) refuse() bool {
 		s.c.s.limited(h.excess)
 		s.say(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is larger than this node allows")
 	case h.method == http.MethodConnect:
-		s.say(http.StatusNotImplemented, "this node is no proxy for connections")
+		s.say(http.StatusMethodNotAllowed, "this node is no proxy for connections") // as in the other lanes
 	case !validMethod(h.method):
 		s.say(http.StatusBadRequest, "the method is malformed")
 	case !validTarget(h.path):

@@ -28,7 +28,7 @@ func SplitHost(authority string) (host, port string, ok bool) {
 		return host, port, true
 	}
 	host = strings.TrimSuffix(host, ".")
-	if host == "" || len(host) > maxHost {
+	if host == "" || len(host) > maxHost || host[len(host)-1] == '.' {
 		return "", "", false
 	}
 	upper := false

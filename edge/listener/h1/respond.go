@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet/edge/exchange"
+	"freshet/edge/listener/limits"
 	"freshet/internal/header"
 )
 
@@ -174,7 +175,11 @@ func (c *conn) over() bool {
 	if s.drained.Load() != nil {
 		return true
 	}
-	return s.limits.ConnTimeout > 0 && c.w.req.Received.Sub(c.accepted) >= s.limits.ConnTimeout
+	if most := s.limits.ConnTimeout; most == 0 || c.w.req.Received.Sub(c.accepted) < most {
+		return false
+	}
+	s.limited(limits.ConnTimeout)
+	return true
 }
 
 // respond writes head and body: in one go where both are there.

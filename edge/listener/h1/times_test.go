@@ -171,7 +171,8 @@ func TestTimesOfAConnection(t *testing.T) {
 
 func TestAConnectionEndsAtItsAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &h1.Server{Handler: prepared(t, 10), Limits: limits.Config{ConnTimeout: time.Minute}}
+		var why reasons
+		s := &h1.Server{Handler: prepared(t, 10), Limits: limits.Config{ConnTimeout: time.Minute}, Limited: why.add}
 		c, ended := piped(s)
 		defer c.Close()
 		in := bufio.NewReader(c)
@@ -187,6 +188,9 @@ func TestAConnectionEndsAtItsAge(t *testing.T) {
 		_, _ = io.WriteString(c, get[5:])
 		if !answered(t, in, 200).Close {
 			t.Error("an answer after its time is not the last")
+		}
+		if !why.are(limits.ConnTimeout) {
+			t.Errorf("cut off for %v", why.all)
 		}
 		<-ended
 	})

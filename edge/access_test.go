@@ -31,7 +31,7 @@ type logged struct {
 // linesOf waits until the access log has that many lines.
 func linesOf(t *testing.T, file string, n int) []logged {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(patience); ; {
 		text, _ := os.ReadFile(file)
 		if bytes.Count(text, []byte{'\n'}) < n && time.Now().Before(deadline) {
 			<-time.After(10 * time.Millisecond)

@@ -188,7 +188,7 @@ func TestNothingOfARequestIsUsedAfterServe(t *testing.T) {
 func scribbleAway(t *testing.T, e *Edge, lane int) {
 	s := &scribbler{edge: e}
 	rnd := rand.New(rand.NewPCG(7, uint64(lane)))
-	for i := range 250 {
+	for i := range share(100, 250) {
 		kind := []string{"fresh", "stale", "vary", "search", "large", "pass", "slow"}[rnd.IntN(7)]
 		target := fmt.Sprintf("/%s/%d", kind, rnd.IntN(8))
 		fields := []string{

@@ -108,8 +108,10 @@ func (e *editions) check(res *http.Response, body []byte, asked string) error {
 // changes, is purged and evicted, every body that ends well is of exactly one edition.
 // The seed settles what is done, not how it interleaves.
 func TestRandomRangesOfRandomEditions(t *testing.T) {
-	for _, on := range stores {
-		for seed := range uint64(2) {
+	asks := share(30, 120) // of each client
+	for i, on := range stores {
+		for n := range share(1, 4) {
+			seed := uint64(i + n)
 			t.Run(fmt.Sprintf("%s seed=%d", on.name, seed), func(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, 0))
 				eds := newEditions(rnd, 24)
@@ -121,14 +123,14 @@ func TestRandomRangesOfRandomEditions(t *testing.T) {
 				for c := range uint64(5) {
 					clients.Go(func() {
 						rnd := rand.New(rand.NewPCG(seed, c+1))
-						for range 60 {
+						for range asks {
 							askForAnEdition(t, rnd, url, eds, &whole, &broken)
 							done.Add(1)
 						}
 					})
 				}
 				for n := range eds.all {
-					waitFor(t, func() bool { return done.Load() >= int64(n*300/len(eds.all)) })
+					waitFor(t, func() bool { return done.Load() >= int64(n*5*asks/len(eds.all)) })
 					eds.now.Store(int64(n))
 					happensToAContent(e, rnd, eds)
 				}

@@ -109,7 +109,7 @@ func askEveryWay(t *testing.T, url string, body []byte, validator, condition str
 		from, to int
 	}{
 		{"bytes=0-0", 0, 1}, {"bytes=0-1048575", 0, mib}, {"bytes=1048575-1048576", mib - 1, mib + 1},
-		{"bytes=3000000-8000000", 3000000, 8000001}, {"bytes=-1", size - 1, size}, {"bytes=-3000000", size - 3000000, size},
+		{"bytes=1500000-4500000", 1500000, 4500001}, {"bytes=-1", size - 1, size}, {"bytes=-3000000", size - 3000000, size},
 		{"bytes=0-", 0, size}, {fmt.Sprintf("bytes=%d-", size-5), size - 5, size}, {"bytes=2097152-3145727", 2 * mib, 3 * mib},
 		{"bytes=-99999999999", 0, size}, {"bytes=5-99999999999", 5, size},
 	} {
@@ -138,7 +138,7 @@ func askEveryWay(t *testing.T, url string, body []byte, validator, condition str
 	if a.status != 200 || a.header.Get("Content-Length") != strconv.Itoa(size) || a.body != "" {
 		t.Errorf("HEAD: status %d, Content-Length %s", a.status, a.header.Get("Content-Length"))
 	}
-	a = get(t, url, "Range: bytes=0-9, 5000000-7000000, -20, 3000-3010")
+	a = get(t, url, "Range: bytes=0-9, 2000000-4200000, -20, 3000-3010")
 	if a.status != 206 || a.header.Get("Content-Length") != strconv.Itoa(len(a.body)) {
 		t.Fatalf("several ranges: status %d, %v", a.status, a.header)
 	}
@@ -156,7 +156,7 @@ func askEveryWay(t *testing.T, url string, body []byte, validator, condition str
 // Every kind of request is answered right from a large content, whether nothing of it
 // is stored, some of it or all.
 func TestEveryRangeOfALargeContent(t *testing.T) {
-	body := someBytes(10*mib + 12345)
+	body := someBytes(5*mib + 12345) // more than fewSlices
 	for _, on := range stores {
 		for _, tc := range []struct{ name, etag string }{{"entity-tag", `"v1"`}, {"date", ""}} {
 			t.Run(on.name+" "+tc.name, func(t *testing.T) {

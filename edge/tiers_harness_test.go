@@ -180,7 +180,7 @@ func (x *tiers) startWith(role cluster.Role, name, secret string, cache node.Cac
 	})
 	x.t.Cleanup(stop)
 	n := &tier{Edge: e, name: name, log: view, stop: stop}
-	looking, found := context.WithTimeout(x.t.Context(), 10*time.Second)
+	looking, found := context.WithTimeout(x.t.Context(), patience)
 	defer found()
 	err = cluster.WatchNodes(looking, x.cluster, e.log, func(nodes cluster.Nodes) {
 		for _, m := range nodes.List {
@@ -211,7 +211,7 @@ func (x *tiers) knowsMid(n *tier) {
 
 func (x *tiers) wait(what string, done func() bool) {
 	x.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); {
+	for deadline := time.Now().Add(patience); !done(); {
 		if time.Now().After(deadline) {
 			x.t.Fatalf("waited in vain until %s", what)
 		}

@@ -110,6 +110,7 @@ func startLargeTree(t *testing.T) (x *tiers, mid, e1, e2 *tier) {
 
 // An edge that knows of a purge which its mid has not heard of gets every slice anew.
 func TestPurgeOfALargeContentThatTheMidHasNotHeardOf(t *testing.T) {
+	t.Parallel()
 	x, mid, e1, e2 := startLargeTree(t)
 	mid.log.shut(true) // it hears of none of the purges
 	for i, ranged := range []string{"", "bytes=1000000-2500000", "bytes=-10", "bytes=0-"} {
@@ -135,7 +136,9 @@ func TestPurgeOfALargeContentThatTheMidHasNotHeardOf(t *testing.T) {
 // request came, and all are of one version. A transfer may break off where the content
 // changes under it.
 func TestRandomHistoriesOfLargeContents(t *testing.T) {
+	t.Parallel()
 	paths := []string{"/l", "/w", "/s"}
+	steps := share(24, 120)
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			x, mid, e1, e2 := startLargeTree(t)
@@ -150,12 +153,12 @@ func TestRandomHistoriesOfLargeContents(t *testing.T) {
 			for c := range uint64(4) {
 				clients.Go(func() {
 					rnd := rand.New(rand.NewPCG(seed, c+1))
-					for range 100 {
+					for range 6*steps/4 + 10 {
 						h.askLarge(rnd, &broken)
 					}
 				})
 			}
-			h.happen(rand.New(rand.NewPCG(seed, 0)), seed%2 == 1)
+			h.happen(rand.New(rand.NewPCG(seed, 0)), steps, seed%2 == 1)
 			clients.Wait()
 			for _, n := range h.nodes {
 				n.log.shut(false)

@@ -32,6 +32,7 @@ func wantAsked(t *testing.T, o *versions, n int64) {
 }
 
 func TestTiersShareOneFetch(t *testing.T) {
+	t.Parallel()
 	x, _, e1, e2 := startTree(t)
 	wantStatus(t, e1.want(t, "/a", 0), "freshet-m1; fwd=uri-miss; fwd-status=200; stored, freshet-e1; fwd=uri-miss")
 	wantStatus(t, e2.want(t, "/a", 0), "freshet-m1; hit")
@@ -40,6 +41,7 @@ func TestTiersShareOneFetch(t *testing.T) {
 }
 
 func TestPurgeThatTheMidHasNotHeardOf(t *testing.T) {
+	t.Parallel()
 	x, mid, e1, e2 := startTree(t)
 	e1.want(t, "/a", 0)
 	e2.want(t, "/a", 0)
@@ -57,6 +59,7 @@ func TestPurgeThatTheMidHasNotHeardOf(t *testing.T) {
 }
 
 func TestPurgeDuringAFillAtTheMid(t *testing.T) {
+	t.Parallel()
 	x, mid, e1, e2 := startTree(t)
 	hold := &hold{make(chan struct{}), make(chan struct{})}
 	x.origin.holds.Store(hold)
@@ -86,6 +89,7 @@ func TestPurgeDuringAFillAtTheMid(t *testing.T) {
 }
 
 func TestFreshEdgeBehindALaggingMid(t *testing.T) {
+	t.Parallel()
 	x, mid, e1, e2 := startTree(t)
 	e1.want(t, "/a", 0)
 	mid.log.shut(true)
@@ -100,6 +104,7 @@ func TestFreshEdgeBehindALaggingMid(t *testing.T) {
 }
 
 func TestReplacedLogThroughTheMid(t *testing.T) {
+	t.Parallel()
 	for _, lagging := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lagging=%t", lagging), func(t *testing.T) {
 			x, mid, e1, e2 := startTree(t)
@@ -132,6 +137,7 @@ func TestReplacedLogThroughTheMid(t *testing.T) {
 }
 
 func TestMidOfAnotherClusterIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	x := startTiers(t)
 	mid := x.start(cluster.Mid, "m1", "another secret, which the edge does not have")
 	e1 := x.start(cluster.Edge, "e1", tierSecret)
@@ -146,6 +152,7 @@ func TestMidOfAnotherClusterIsNotBelieved(t *testing.T) {
 }
 
 func TestHopFieldsOfStrangers(t *testing.T) {
+	t.Parallel()
 	x, mid, e1, _ := startTree(t)
 	noneOfOurs := func(who string, h http.Header) {
 		for name := range h {
@@ -268,6 +275,8 @@ func (h *history) ask(rnd *rand.Rand) {
 // gets what the purge was about, whatever the other nodes know by then. The seed settles
 // what is done, not how it interleaves.
 func TestRandomHistoriesOfTiers(t *testing.T) {
+	t.Parallel()
+	steps := share(40, 120)
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			x, mid, e1, e2 := startTree(t)
@@ -281,12 +290,12 @@ func TestRandomHistoriesOfTiers(t *testing.T) {
 			for c := range uint64(4) {
 				clients.Go(func() {
 					rnd := rand.New(rand.NewPCG(seed, c+1))
-					for range 120 {
+					for range 2 * steps {
 						h.ask(rnd)
 					}
 				})
 			}
-			h.happen(rand.New(rand.NewPCG(seed, 0)), seed%2 == 1)
+			h.happen(rand.New(rand.NewPCG(seed, 0)), steps, seed%2 == 1)
 			clients.Wait()
 			h.settle()
 			t.Logf("%d requests, %d purges, %d logs, %d of the origin: %d violations, %d failures",
@@ -296,8 +305,8 @@ func TestRandomHistoriesOfTiers(t *testing.T) {
 }
 
 // happen lets nodes lag and catch up, and content change, in step with the requests.
-func (h *history) happen(rnd *rand.Rand, replace bool) {
-	for step := range 60 {
+func (h *history) happen(rnd *rand.Rand, steps int, replace bool) {
+	for step := range steps {
 		h.wait("requests go on", func() bool { return h.requests.Load() >= int64(step*6) })
 		switch n := h.nodes[rnd.IntN(len(h.nodes))]; rnd.IntN(6) {
 		case 0, 1:
@@ -305,7 +314,7 @@ func (h *history) happen(rnd *rand.Rand, replace bool) {
 		default:
 			h.publishAndPurge(rnd)
 		}
-		if replace && step == 30 {
+		if replace && step == steps/2 {
 			h.replace()
 		}
 	}

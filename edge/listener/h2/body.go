@@ -105,14 +105,14 @@ func (b *body) end() bool {
 	return true
 }
 
-// rest is how many bytes are to come, -1 if that is not known.
-func (b *body) rest() int64 {
+// rest is how many bytes are to come after came of them, -1 if that is not known.
+func (b *body) rest(came int64) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.mu.want < 0 {
 		return -1
 	}
-	return max(0, b.mu.want-b.mu.got)
+	return max(0, b.mu.want-came)
 }
 
 // fail ends it with an error for who reads it.

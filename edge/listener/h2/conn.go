@@ -161,8 +161,11 @@ func (c *conn) beforeBlock() error {
 	due := c.due()
 	if c.mu.armed.IsZero() || c.mu.armed.After(due) {
 		c.mu.armed = due
-		return c.nc.SetReadDeadline(due)
+		if err := c.nc.SetReadDeadline(due); err != nil {
+			return err
+		}
 	}
+	c.watchDeadline()
 	return nil
 }
 
@@ -208,7 +211,9 @@ func (c *conn) woken(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.armed = time.Time{}
-	return c.finished(time.Now())
+	now := time.Now()
+	c.liftDeadline(now)
+	return c.finished(now)
 }
 
 // finished reports, as an error, whether the connection is to end. conn.mu is held.

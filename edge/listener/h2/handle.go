@@ -369,6 +369,7 @@ func (c *conn) accept(fh http2.FrameHeader, payload int) (*body, error) {
 		return nil, c.provoked(st, fh.StreamID, http2.ErrCodeFlowControl)
 	default:
 		st.receive -= n
+		st.came += int64(payload)
 		padding := n - int64(payload)
 		c.allow(padding)
 		st.allow(padding)
@@ -384,6 +385,7 @@ func (c *conn) bodyDone(id uint32) error {
 	defer c.mu.Unlock()
 	st := c.mu.streams[id]
 	if st == nil || st.broken != nil || st.remoteDone {
+		c.dropLate(id, 0, true) // it has been answered while the frame was read
 		return nil
 	}
 	if !st.body.end() {

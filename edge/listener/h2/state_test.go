@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -162,4 +164,53 @@ func TestALargeHeadLeavesLittle(t *testing.T) {
 			})
 		})
 	}
+}
+
+// deadlines knows the write deadline of a connection.
+type deadlines struct {
+	net.Conn
+	mu    sync.Mutex
+	write time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.write = t
+	return d.Conn.SetWriteDeadline(t)
+}
+
+// TestAnIdleConnectionMayBeWritten: TLS writes by itself when a client asks for other keys,
+// and cannot be used any more if a deadline has passed by then.
+func TestAnIdleConnectionMayBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, end := net.Pipe()
+		theirs := eager{end, make(chan []byte, 100)}
+		go func() {
+			for p := range theirs.out {
+				_, _ = end.Write(p)
+			}
+		}()
+		d := &deadlines{Conn: ours}
+		s := &Server{Handler: handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
+			_ = to.Respond(&exchange.Answer{Status: 204})
+		})}
+		go s.Serve(d, ConnInfo{Scheme: "https", Remote: anywhere})
+		r := begin(t, theirs)
+		for i := range 60 {
+			_ = end.SetDeadline(time.Time{})
+			r.open(uint32(2*i+1), true, get("/")...)
+			r.await("the answer", func(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders })
+			for range 1 + 5*i%74 {
+				time.Sleep(time.Second)
+				d.mu.Lock()
+				if late := time.Since(d.write); !d.write.IsZero() && late > 0 {
+					t.Errorf("idle for the time %d, with a write deadline that passed %v ago", i, late)
+				}
+				d.mu.Unlock()
+			}
+		}
+		end.Close()
+		close(theirs.out)
+	})
 }

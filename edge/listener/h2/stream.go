@@ -41,6 +41,7 @@ type stream struct {
 	priority   priority
 	window     int64 // what may be sent of the body, in bytes; below 0 after a change of settings
 	receive    int64 // what may be received
+	came       int64 // content of all frames so far, of the one that is being read too
 	unread     int64 // read by the handler and not yet made known to the client
 	remoteDone bool  // the request has ended
 	status     int   // of the head that was sent last

@@ -78,7 +78,7 @@ func (c *conn) take(st *stream) {
 	}
 	c.mu.out = b
 	if st.sentEnd && !st.remoteDone {
-		c.answeredEarly(st.id, st.status, st.receive, st.body.rest())
+		c.answeredEarly(st.id, st.status, st.receive, st.body.rest(st.came))
 		st.body.fail(errClosed)
 		c.remoteDone(st)
 	}
@@ -174,6 +174,7 @@ func (c *conn) writeRest() {
 // wrote ends a turn of writing.
 func (c *conn) wrote() {
 	c.mu.writing = false
+	c.watchDeadline()
 	if c.mu.quiet != nil {
 		close(c.mu.quiet)
 		c.mu.quiet = nil
@@ -220,6 +221,28 @@ func (c *conn) writeOnce() {
 		c.die(err)
 	}
 }
+
+// TLS writes while it reads, when a client asks for other keys (RFC 8446 §4.6.3), and
+// cannot be used any more if the deadline of our last write has passed by then: the reader
+// lifts it while nobody writes. conn.mu is held by those who call what follows.
+
+// watchDeadline has the reader wake up in time for that.
+func (c *conn) watchDeadline() {
+	if lift := c.lift(); !c.mu.writing && !c.deadline.IsZero() && c.mu.armed.After(lift) {
+		c.mu.armed = lift
+		_ = c.nc.SetReadDeadline(lift)
+	}
+}
+
+// liftDeadline takes the deadline of writes away if it is near.
+func (c *conn) liftDeadline(now time.Time) {
+	if !c.mu.writing && !c.deadline.IsZero() && !now.Before(c.lift()) {
+		c.deadline = time.Time{}
+		_ = c.nc.SetWriteDeadline(c.deadline)
+	}
+}
+
+func (c *conn) lift() time.Time { return c.deadline.Add(-c.srv.limits.WriteTimeout / 4) }
 
 // write writes b within the time for it, and says when it began to. Only who writes
 // calls it.

@@ -60,10 +60,30 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// drain begins the end of a connection. conn.mu is held.
+// firstWait is how old a connection is at least that ends without having had a request.
+const firstWait = 2 * time.Second
+
+// drain begins the end of a connection. One that has just been opened was opened for a
+// request, which is let in first: Go's client gives a request up, rather than open another
+// connection, that finds a new one at its end. conn.mu is held.
 func (c *conn) drain() {
 	if c.mu.goAway > 0 || c.mu.dead != nil {
 		return
+	}
+	if c.mu.lastID == 0 {
+		if wait := firstWait - time.Since(c.begun); wait > 0 {
+			if c.mu.drainTimer == nil {
+				c.mu.drainTimer = time.AfterFunc(wait, func() {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					c.drain()
+				})
+			}
+			return
+		}
+	}
+	if c.mu.drainTimer != nil {
+		c.mu.drainTimer.Stop()
 	}
 	c.mu.goAway, c.mu.drainPing = 1, true
 	b := appendGoAway(c.output(), maxWindow, http2.ErrCodeNo, "")

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -357,6 +359,42 @@ func TestAHeadDoesNotWaitForItsBody(t *testing.T) {
 	}
 	rest.Close()
 	r.await("the end", func(f http2.Frame) bool { d, ok := f.(*http2.DataFrame); return ok && d.StreamEnded() })
+}
+
+// TestTheFirstRequestIsWaitedFor: a connection that comes while the server drains, and takes
+// its time to ask, is answered before it ends; one that never asks ends all the same.
+func TestTheFirstRequestIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Handler: large(1)}
+		s.Drain()
+		for _, asks := range []bool{true, false} {
+			ours, end := net.Pipe()
+			theirs := eager{end, make(chan []byte, 100)}
+			go func() {
+				for p := range theirs.out {
+					_, _ = end.Write(p)
+				}
+			}()
+			go s.Serve(ours, ConnInfo{Scheme: "http", Remote: anywhere})
+			start := time.Now()
+			r := begin(t, theirs)
+			if asks {
+				time.Sleep(firstWait - time.Millisecond)
+				r.open(1, true, get("/")...)
+				r.data(1)
+			}
+			r.awaitGoAway()
+			if waited := time.Since(start); !asks && waited != firstWait {
+				t.Errorf("told to go away after %v", waited)
+			}
+			_, err := io.Copy(io.Discard, end)
+			if waited := time.Since(start); err != nil || waited > firstWait+drainWait+lingerTime {
+				t.Errorf("ended after %v: %v", waited, err)
+			}
+			end.Close()
+			close(theirs.out)
+		}
+	})
 }
 
 // TestDrainBeforeTheFirstWord: a connection that comes while the server drains is told so

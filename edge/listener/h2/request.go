@@ -64,6 +64,9 @@ func (c *conn) beginHead(fh http2.FrameHeader) error {
 		c.mu.Lock()
 		c.mu.lastID = fh.StreamID
 		c.head.discard = c.mu.goAway == 2 && fh.StreamID > c.mu.last
+		if c.mu.drainTimer != nil { // it was waited for
+			c.drain()
+		}
 		c.mu.Unlock()
 		c.opened[fh.StreamID/2%uint32(len(c.opened))] = fh.StreamID
 		c.lastHead = c.at

@@ -81,6 +81,26 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// TestWindowsOfWhatIsSent: the window of a stream that has ended for its client is no
+// matter, although its handler has not returned.
+func TestWindowsOfWhatIsSent(t *testing.T) {
+	hold := make(chan struct{})
+	s := &Server{Handler: handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
+		_ = to.Respond(&exchange.Answer{Status: 200, Bytes: []byte("x"), Length: 1})
+		<-hold
+	})}
+	r := dial(t, listen(t, s, nil))
+	defer close(hold)
+	r.open(1, true, get("/")...)
+	r.data(1)
+	for range 2 {
+		_ = r.fr.WriteWindowUpdate(1, maxWindow-firstWindow)
+	}
+	_ = r.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: maxWindow})
+	r.open(3, true, get("/")...)
+	r.data(1)
+}
+
 // TestBodiesAreTakenAsTheyAreRead: a client may send as much as the windows say, and
 // gets new ones as the handler reads, not before.
 func TestBodiesAreTakenAsTheyAreRead(t *testing.T) {

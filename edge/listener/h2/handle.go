@@ -165,6 +165,9 @@ func (c *conn) resizeWindows(size int64) error {
 	change := size - c.mu.first
 	c.mu.first = size
 	for _, st := range c.mu.streams {
+		if st.sentEnd { // its handler may not have returned yet
+			continue
+		}
 		if st.window+change > maxWindow {
 			return connError{http2.ErrCodeFlowControl, "settings make a window too large"}
 		}
@@ -239,7 +242,7 @@ func (c *conn) windowUpdate(fh http2.FrameHeader) error {
 	switch {
 	case n == 0:
 		return c.provoked(st, fh.StreamID, http2.ErrCodeProtocol)
-	case st == nil || st.broken != nil: // ended a moment ago, perhaps
+	case st == nil || st.broken != nil || st.sentEnd: // ended a moment ago, perhaps
 	case st.window+n > maxWindow:
 		return c.provoked(st, fh.StreamID, http2.ErrCodeFlowControl)
 	default:

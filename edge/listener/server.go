@@ -11,9 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -261,11 +263,12 @@ func (s *Server) drain(within time.Duration) error {
 
 // cut closes what is open over TCP and says how many connections that were.
 func (s *Server) cut() int {
-	s.cutRequests()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for conn := range s.mu.open {
+	open := slices.Collect(maps.Keys(s.mu.open)) // before one ends because its request is cut
+	s.mu.Unlock()
+	s.cutRequests()
+	for _, conn := range open {
 		go conn.Close() // which waits for a handler that runs within a read
 	}
-	return len(s.mu.open)
+	return len(open)
 }

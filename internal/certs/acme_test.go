@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -305,7 +306,7 @@ func TestHTTPChallengesAreAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var answered []string
+	var answered atomic.Int64
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.Host)
 		body, ok := m.Challenge(r.Context(), host, r.URL.Path)
@@ -313,7 +314,7 @@ func TestHTTPChallengesAreAnswered(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
-		answered = append(answered, r.URL.Path)
+		answered.Add(1)
 		_, _ = io.WriteString(w, body)
 	})}
 	served := make(chan error, 1)
@@ -325,7 +326,7 @@ func TestHTTPChallengesAreAnswered(t *testing.T) {
 	}
 	_ = s.Close()
 	<-served
-	if len(answered) == 0 {
+	if answered.Load() == 0 {
 		t.Error("no challenge was answered")
 	}
 	for host, path := range map[string]string{

@@ -42,13 +42,13 @@ func HTTP(name string, srv *http.Server, ln net.Listener, drain time.Duration) T
 			return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
 		case <-ctx.Done():
 		}
+		srv.SetKeepAlivesEnabled(false) // before clients can see that nobody is let in any more
 		ln.Close()
 		<-served // what was accepted is known now
 		grace, cancel := context.WithTimeout(context.Background(), drain)
 		defer cancel()
 		// Shutdown drops requests that arrive from then on. So first those that are read
 		// already, or will be from connections that have just been made, are answered.
-		srv.SetKeepAlivesEnabled(false)
 		conns.settle(grace)
 		err := srv.Shutdown(grace)
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -64,8 +64,8 @@ func HTTP(name string, srv *http.Server, ln net.Listener, drain time.Duration) T
 // newConn is how long a connection on which no request has come yet is waited for.
 const newConn = 5 * time.Second
 
-// conns are the connections of a server, with the time since when they wait for their
-// first request; zero once that has begun.
+// conns are the connections of a server that are not idle, with the time since when they
+// wait for their first request; zero once that has begun.
 type conns struct {
 	mu struct {
 		sync.Mutex
@@ -85,7 +85,7 @@ func trackConns(srv *http.Server) *conns {
 			c.mu.open[conn] = time.Now()
 		case http.StateActive:
 			c.mu.open[conn] = time.Time{}
-		case http.StateClosed, http.StateHijacked:
+		case http.StateIdle, http.StateClosed, http.StateHijacked: // only one of HTTP/2 stays idle in a drain
 			delete(c.mu.open, conn)
 		}
 		c.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -220,6 +221,41 @@ func TestHTTPTLS(t *testing.T) {
 	if got := <-body; got != "HTTP/2.0" {
 		t.Errorf("stream under way got %q, want HTTP/2.0", got)
 	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection of HTTP/2 that is idle does not hold up the end.
+func TestHTTPIdleHTTP2(t *testing.T) {
+	certs := httptest.NewUnstartedServer(nil)
+	certs.StartTLS()
+	defer certs.Close()
+	ln := listen(t)
+	var last atomic.Int64
+	srv := &http.Server{
+		TLSConfig: &tls.Config{Certificates: certs.TLS.Certificates},
+		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }),
+		ConnState: func(_ net.Conn, state http.ConnState) { last.Store(int64(state)) },
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run.HTTP("https", srv, ln, 10*time.Second).Run(ctx) }()
+	client := certs.Client()
+	client.Transport.(*http.Transport).ForceAttemptHTTP2 = true
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("https://" + ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "HTTP/2.0" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	resp.Body.Close()
+	for last.Load() != int64(http.StateIdle) {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}

@@ -49,8 +49,8 @@ type Limits struct {
 	ConnsPerAddr     *int              `yaml:"connections_per_address,omitempty" min:"0" doc:"Connections open at once from one IPv4 address or one /64 of IPv6; 0: no limit. Where nothing is said 1024 on an edge, and no limit on a mid, whose clients are edges."`
 	Trusted          []string          `yaml:"trusted,omitempty" doc:"Addresses or prefixes (10.0.0.0/8) to which connections_per_address does not apply, beside the machine's own and those of proxy_protocol: load balancers, and networks behind one address."`
 	Streams          int               `yaml:"streams,omitempty" default:"128" min:"1" max:"65536" doc:"Requests at once on one connection of HTTP/2 or HTTP/3."`
-	Resets           int               `yaml:"resets,omitempty" default:"200" min:"1" doc:"Requests on one connection of HTTP/2 or HTTP/3 that the client has given up in ten seconds; beyond that it is closed."`
-	Controls         int               `yaml:"controls,omitempty" default:"1000" min:"10" doc:"Frames on one connection in ten seconds that bring no request on (PING, SETTINGS, PRIORITY, empty DATA, …); beyond that it is closed."`
+	Resets           int               `yaml:"resets,omitempty" default:"200" min:"1" doc:"Requests on one connection of HTTP/2 or HTTP/3 that the client has given up in ten seconds; with as many it is closed."`
+	Controls         int               `yaml:"controls,omitempty" default:"1000" min:"10" doc:"Frames on one connection in ten seconds that bring no request on (PING, SETTINGS, PRIORITY, empty DATA, …); with as many it is closed."`
 }
 
 // Prefixes reads addresses and prefixes. The error says which is neither.

@@ -47,7 +47,7 @@ func (o *origin) Serve(ctx context.Context, _ *exchange.Request, to exchange.Res
 }
 
 // TestRapidReset: of 5,000 streams that a client opens and resets at once, whichever way
-// it sends them, few reach the origin, and it is sent away with the reset after 200.
+// it sends them, few reach the origin, and it is sent away with the 200th reset.
 func TestRapidReset(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -81,7 +81,7 @@ func TestRapidReset(t *testing.T) {
 				}
 			}()
 			f := r.awaitGoAway()
-			if f.ErrCode != http2.ErrCodeEnhanceYourCalm || f.LastStreamID > 2*200+1 {
+			if f.ErrCode != http2.ErrCodeEnhanceYourCalm || f.LastStreamID > 2*200-1 {
 				t.Errorf("GOAWAY with %v after stream %d", f.ErrCode, f.LastStreamID)
 			}
 			if n := o.begun.Load(); n > 32 {

@@ -12,13 +12,13 @@ type budget struct {
 	since       time.Time
 }
 
-// spend counts one more and reports whether that is within the budget still.
+// spend counts one more and reports whether there is something left of the budget.
 func (b *budget) spend(now time.Time) bool {
 	if now.Sub(b.since) >= limits.Window {
 		b.since, b.spent = now, 0
 	}
 	b.spent++
-	return b.spent <= b.most
+	return b.spent < b.most
 }
 
 // How many handlers a connection may begin. Each takes a grant. One that ends without

@@ -243,7 +243,7 @@ func (c *conn) control() error {
 	return nil
 }
 
-// budget counts, and reports the first that is too many.
+// budget counts, and reports the one with which there is nothing left.
 func (c *conn) budget(count *int, most int) (exceeded bool) {
 	now := time.Now()
 	c.mu.Lock()
@@ -252,7 +252,7 @@ func (c *conn) budget(count *int, most int) (exceeded bool) {
 		c.mu.window, c.mu.resets, c.mu.controls = now, 0, 0
 	}
 	*count++
-	return *count == most+1
+	return *count == most
 }
 
 // addrPort is an address of UDP, IPv4 never as IPv6.

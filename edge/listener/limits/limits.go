@@ -28,7 +28,8 @@ type Config struct {
 	Conns        int // open at once; by default three quarters of the file descriptors that the process may have; Off: no limit
 	ConnsPerAddr int // open at once from one address, which is one IPv4 address or one /64 of IPv6; 1024; Off: no limit
 
-	Streams  int // of one HTTP/2 or HTTP/3 connection at once; 128
+	Streams int // of one HTTP/2 or HTTP/3 connection at once; 128
+	// With as many of these a connection ends.
 	Resets   int // streams of one connection that the client has the server give up, by any frame, within Window; 200
 	Controls int // frames of one connection that cost the server and bring no request on: PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, empty DATA, CONTINUATION, WINDOW_UPDATE beyond what the DATA sent may call for; within Window; 1000
 }

@@ -27,6 +27,8 @@ build: ## build bin/freshet
 test: tools ## run all tests (with the race detector where there is a C compiler)
 	@$(if $(RACE),:,echo 'no C compiler: the tests run without the race detector')
 	$(GO) test $(RACE) -timeout 8m $(ARGS) ./...
+	@$(if $(RACE),echo 'what is said of allocations, which the race detector adds to',:)
+	$(if $(RACE),$(GO) test -timeout 5m -run 'Alloc|CostsLittle' ./edge/... ./internal/...)
 
 test-long: tools ## run all tests, the randomised ones for much longer
 	FRESHET_TEST_LONG=1 $(GO) test $(RACE) -timeout 2h -count 1 $(ARGS) ./...

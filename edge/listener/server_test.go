@@ -239,7 +239,7 @@ func unencrypted2() *http.Transport {
 func TestConnectionsOverIPv6(t *testing.T) {
 	ln, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip(err) // a machine without IPv6
+		t.Skipf("no IPv6 on this machine: %v", err)
 	}
 	s := startServer(t, echo, func(c *Config) { c.Plain = append(c.Plain, ln) })
 	if answer := talk(t, s.dial(ln.Addr().String()), get); !strings.HasSuffix(answer, " from ::1") {

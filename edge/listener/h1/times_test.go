@@ -18,6 +18,7 @@ import (
 	"freshet/edge/exchange"
 	"freshet/edge/listener/h1"
 	"freshet/edge/listener/limits"
+	"freshet/edge/listener/listenertest"
 )
 
 const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -307,26 +308,12 @@ func TestTimesOfASocket(t *testing.T) {
 	}
 }
 
-// deadlines knows the write deadline of a connection.
-type deadlines struct {
-	net.Conn
-	mu    sync.Mutex
-	write time.Time
-}
-
-func (d *deadlines) SetWriteDeadline(t time.Time) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.write = t
-	return d.Conn.SetWriteDeadline(t)
-}
-
 // TestAnIdleConnectionMayBeWritten: TLS writes while it reads, when a client asks for other
 // keys (RFC 8446 §4.6.3), and cannot be used any more if a deadline has passed by then.
 func TestAnIdleConnectionMayBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		d := &deadlines{Conn: server}
+		d := &listenertest.WriteDeadline{Conn: server}
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
@@ -338,11 +325,9 @@ func TestAnIdleConnectionMayBeWritten(t *testing.T) {
 			answered(t, in, 200)
 			for range 1 + 5*i%74 {
 				time.Sleep(time.Second)
-				d.mu.Lock()
-				if late := time.Since(d.write); !d.write.IsZero() && late > 0 {
+				if late := d.Late(); late > 0 {
 					t.Errorf("idle for the time %d, with a write deadline that passed %v ago", i, late)
 				}
-				d.mu.Unlock()
 			}
 		}
 		client.Close()

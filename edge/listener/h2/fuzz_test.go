@@ -144,19 +144,3 @@ func FuzzPriority(f *testing.F) {
 		}
 	})
 }
-
-// FuzzTarget: what is accepted as a target could not be read in two ways.
-func FuzzTarget(f *testing.F) {
-	for _, s := range []string{"/a?b", "/%20", "/%2", "*", "/a#b"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if validTarget(s) {
-			for i := range len(s) {
-				if s[i] <= ' ' || s[i] == '#' || s[i] == 0x7f {
-					t.Errorf("target %q", s)
-				}
-			}
-		}
-	})
-}

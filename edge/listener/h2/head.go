@@ -1,12 +1,14 @@
 package h2
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"unsafe"
 
 	"golang.org/x/net/http2/hpack"
 
+	"freshet/edge/exchange"
 	"freshet/internal/header"
 )
 
@@ -186,11 +188,9 @@ func (h *head) finish() {
 		h.malformed = "a Host other than :authority" // RFC 9113 §8.3.1
 	case h.end && h.length > 0:
 		h.malformed = "a Content-Length without a body"
-	case !validMethod(h.method):
+	case !exchange.ValidMethod(h.method):
 		h.malformed = "a bad :method"
-	case h.path[0] != '/' && !(h.path == "*" && h.method == "OPTIONS"):
-		h.malformed = "a bad :path"
-	case !validTarget(h.path):
+	case !exchange.ValidTarget(h.path) && !(h.path == "*" && h.method == "OPTIONS"):
 		h.malformed = "a bad :path"
 	}
 	if !h.hasAuthority {
@@ -199,7 +199,7 @@ func (h *head) finish() {
 }
 
 func (h *head) refused(err error) {
-	if isTooLarge(err) {
+	if errors.Is(err, header.ErrTooLarge) {
 		h.tooLarge = true
 	} else {
 		h.malformed = "a malformed field"

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"freshet/edge/exchange"
+	"freshet/edge/listener/listenertest"
 )
 
 // bodyOf is a handler that sends back the body of a request as it comes.
@@ -166,20 +166,6 @@ func TestALargeHeadLeavesLittle(t *testing.T) {
 	}
 }
 
-// deadlines knows the write deadline of a connection.
-type deadlines struct {
-	net.Conn
-	mu    sync.Mutex
-	write time.Time
-}
-
-func (d *deadlines) SetWriteDeadline(t time.Time) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.write = t
-	return d.Conn.SetWriteDeadline(t)
-}
-
 // TestAnIdleConnectionMayBeWritten: TLS writes by itself when a client asks for other keys,
 // and cannot be used any more if a deadline has passed by then.
 func TestAnIdleConnectionMayBeWritten(t *testing.T) {
@@ -191,7 +177,7 @@ func TestAnIdleConnectionMayBeWritten(t *testing.T) {
 				_, _ = end.Write(p)
 			}
 		}()
-		d := &deadlines{Conn: ours}
+		d := &listenertest.WriteDeadline{Conn: ours}
 		s := &Server{Handler: handler(func(_ context.Context, _ *exchange.Request, to exchange.Responder) {
 			_ = to.Respond(&exchange.Answer{Status: 204})
 		})}
@@ -203,11 +189,9 @@ func TestAnIdleConnectionMayBeWritten(t *testing.T) {
 			r.await("the answer", func(f http2.Frame) bool { return f.Header().Type == http2.FrameHeaders })
 			for range 1 + 5*i%74 {
 				time.Sleep(time.Second)
-				d.mu.Lock()
-				if late := time.Since(d.write); !d.write.IsZero() && late > 0 {
+				if late := d.Late(); late > 0 {
 					t.Errorf("idle for the time %d, with a write deadline that passed %v ago", i, late)
 				}
-				d.mu.Unlock()
 			}
 		}
 		end.Close()

@@ -162,38 +162,6 @@ func (h *head) finish(fields *header.Block, ended bool) {
 	}
 }
 
-// validMethod: a token (RFC 9110 §9.1).
-func validMethod(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// validTarget: an absolute path with no controls, white space or fragment, and in which
-// each % before the query stands before two hexadecimal digits, as in the other lanes.
-func validTarget(s string) bool {
-	if s == "" || s[0] != '/' {
-		return false
-	}
-	query := false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c <= ' ' || c == 0x7f || c == '#':
-			return false
-		case c == '?':
-			query = true
-		case c == '%' && !query && (i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2])):
-			return false
-		}
-	}
-	return true
-}
-
-func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
-
 // priority reads a Priority field (RFC 9218 §4): urgency 0 to 7, and whether the answer
 // is of use in parts. What it cannot read is as if it were not there.
 func priority(s string) (urgency int8, incremental, ok bool) {

@@ -386,9 +386,9 @@ func (s *stream) refuse() bool {
 		s.say(http.StatusRequestHeaderFieldsTooLarge, "the head of the request is larger than this node allows")
 	case h.method == http.MethodConnect:
 		s.say(http.StatusMethodNotAllowed, "this node is no proxy for connections") // as in the other lanes
-	case !validMethod(h.method):
+	case !exchange.ValidMethod(h.method):
 		s.say(http.StatusBadRequest, "the method is malformed")
-	case !validTarget(h.path):
+	case !exchange.ValidTarget(h.path):
 		s.say(http.StatusBadRequest, "the request target is no absolute path")
 	case s.req.Host == "":
 		s.say(http.StatusBadRequest, "the host is malformed or missing")

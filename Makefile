@@ -27,7 +27,7 @@ build: ## build bin/freshet
 test: tools ## run all tests (with the race detector where there is a C compiler)
 	@$(if $(RACE),:,echo 'no C compiler: the tests run without the race detector')
 	$(GO) test $(RACE) -timeout 8m $(ARGS) ./...
-	@$(if $(RACE),echo 'what is said of allocations, which the race detector adds to',:)
+	@# What is said of allocations does not hold under the race detector.
 	$(if $(RACE),$(GO) test -timeout 5m -run 'Alloc|CostsLittle' ./edge/... ./internal/...)
 
 test-long: tools ## run all tests, the randomised ones for much longer

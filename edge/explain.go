@@ -85,7 +85,7 @@ func (w *walk) explainWay(x *Explanation) {
 	for _, s := range w.namedScopes() {
 		x.Scopes = append(x.Scopes, strings.TrimSpace(string(s.Kind)+" "+s.Site+s.Value))
 	}
-	for _, p := range e.parents.For(w.site.Document(), w.key.Text) {
+	for _, p := range e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text}) {
 		x.Parents = append(x.Parents, ParentNow{p.Name, p.Kind.String(), p.URL})
 	}
 }
@@ -196,7 +196,7 @@ func (w *walk) explainFetch(outcome Outcome) *FetchedNow {
 	ask, quiet := e.passSpec(w)
 	quiet()
 	if outcome != Passed {
-		parents, fence := e.parents.For(w.site.Document(), w.key.Text), w.demand(1)
+		parents, fence := e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text}), w.demand(1)
 		ask.Fetch = func(ctx context.Context) (*upstream.Reply, error) { return fill.fetch(ctx, parents, fence, nil) }
 	}
 	began := e.now()

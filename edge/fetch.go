@@ -14,15 +14,13 @@ import (
 	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/httpcache"
+	"freshet/internal/site"
 )
 
 // passMemory is how long a key is remembered whose answers were not to be stored.
 const passMemory = 10 * time.Second
 
-var (
-	errNoParent = errors.New("no parent is known")
-	errUntrue   = errors.New("the parent's answer is not true enough")
-)
+var errUntrue = errors.New("the parent's answer is not true enough")
 
 // fill is the fetch of what the request is for, by a method. It shares nothing with
 // the request.
@@ -33,7 +31,7 @@ func (w *walk) fill(method string) *fill {
 	rules := w.site.Decide(req, w.trusted)
 	f := &fill{
 		edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.covers(), ask: w.ask,
-		doc: w.site.Document(), generation: w.demanded.generation, touches: w.demanded.touches,
+		doc: w.site.Document(), fromTier: w.trusted, generation: w.demanded.generation, touches: w.demanded.touches,
 	}
 	if w.ask.ranged() && !w.ask.asIs {
 		f.credit = w.credit()
@@ -57,7 +55,7 @@ func (f *fill) spec(fence hop.Fence, inform func(int, *header.Block), seen respo
 		MaxBody: e.maxBody,
 		Settled: func() bool { return e.slicing.changes.of(seen) != looked },
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			reply, err := f.fetch(ctx, e.parents.For(f.doc, f.key.Text), fence, inform)
+			reply, err := f.fetch(ctx, e.parents.For(f.doc, upstream.Question{Key: f.key.Text, FromTier: f.fromTier}), fence, inform)
 			switch {
 			case err != nil && f.credit != nil:
 				f.credit.refund(f.ask.paid)
@@ -82,11 +80,11 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 	inform, quiet := informer(w.to)
 	return upstream.Spec{
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			parents := e.parents.For(w.site.Document(), w.key.Text)
+			parents := e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text, FromTier: w.trusted, Client: w.req.Remote.Addr()})
 			if w.req.Body != nil && len(parents) > 1 {
 				parents = parents[:1] // a body can be sent once
 			}
-			return e.ask(ctx, parents, hop.Fence{}, func(p upstream.Parent) (upstream.Request, error) {
+			return e.ask(ctx, w.site.Document(), parents, hop.Fence{}, func(p upstream.Parent) (upstream.Request, error) {
 				up := upstream.Request{
 					Key: w.key.Text, Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
 					Header: w.rules.PassHeader(w.req), Body: w.req.Body, Length: w.req.Length, Inform: inform,
@@ -103,7 +101,7 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 
 // forOrigin makes of a request what an origin gets, rather than a tier of ours.
 func (e *Edge) forOrigin(p upstream.Parent, up *upstream.Request, rules *policy.Decision, pass bool) error {
-	if p.Kind == upstream.Mid {
+	if p.OfCluster() {
 		return nil
 	}
 	up.Target = rules.OriginTarget()
@@ -128,61 +126,41 @@ func informer(to exchange.Responder) (inform func(int, *header.Block), quiet fun
 	}
 }
 
-// ask tries the parents in order until one gives an answer that satisfies fence;
-// request makes what each is asked. A tier's answer that says it could not reach
-// anybody counts only if no other parent does better.
-func (e *Edge) ask(ctx context.Context, parents []upstream.Parent, fence hop.Fence, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
-	failed := errNoParent
-	for i, parent := range parents {
-		req, err := request(parent)
-		if err != nil {
-			return nil, err
-		}
-		hop.Strip(req.Header)
-		if err := e.markPassage(req.Header); err != nil {
-			return nil, err
-		}
-		if parent.Kind == upstream.Mid {
-			if err := errors.Join(e.proof.Prove(req.Header), fence.AppendTo(req.Header)); err != nil {
-				return nil, err
+// ask asks the parents for an answer that satisfies fence; request makes what each is asked.
+func (e *Edge) ask(ctx context.Context, doc *site.Document, parents []upstream.Parent, fence hop.Fence, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
+	return e.client.Ask(ctx, upstream.Plan{
+		Site: doc.Site, Parents: parents,
+		Request: func(parent upstream.Parent) (upstream.Request, error) {
+			req, err := request(parent)
+			if err != nil {
+				return req, err
 			}
-		}
-		if parent.Host != "" {
-			req.Host = parent.Host
-		}
-		stamp := e.stamp(fence) // before the request leaves
-		reply, err := e.client.Do(ctx, parent, req)
-		if err == nil {
-			err = judge(reply, fence)
-		}
-		e.metrics.asked(parent, err)
-		if err == nil && reply.Status >= 502 && reply.Status <= 504 && parent.Kind == upstream.Mid && i+1 < len(parents) {
-			err = fmt.Errorf("%s answers %d: %w", parent, reply.Status, upstream.ErrUnreachable)
-			reply.Body.Close()
-		}
-		if err != nil {
-			e.log.Debug("parent did not answer", "parent", parent.Name, "err", err)
-			failed = err
-			if ctx.Err() != nil || req.Body != nil {
-				return nil, failed
+			hop.Strip(req.Header)
+			if err := e.markPassage(req.Header); err != nil {
+				return req, err
 			}
-			continue
-		}
-		if parent.Kind != upstream.Mid {
-			reply.Truth = stamp
-		}
-		return reply, nil
-	}
-	return nil, failed
+			if parent.OfCluster() {
+				return req, errors.Join(e.proof.Prove(req.Header), fence.AppendTo(req.Header))
+			}
+			req.Stamp = e.stamp(fence) // before the request leaves
+			return req, nil
+		},
+		Judge: func(reply *upstream.Reply) error { return judge(reply, fence) },
+		Asked: func(parent upstream.Parent, err error) {
+			e.metrics.asked(parent, err)
+			if err != nil {
+				e.log.Debug("parent did not answer", "parent", parent.Name, "err", err)
+			}
+		},
+	})
 }
 
 // judge refuses an answer of a tier that does not vouch for what was demanded; the
 // zero fence demands nothing.
 func judge(reply *upstream.Reply, fence hop.Fence) error {
-	if reply.Parent.Kind != upstream.Mid || fence == (hop.Fence{}) || reply.Vouched && reply.Truth.Satisfies(fence) {
+	if !reply.Parent.OfCluster() || fence == (hop.Fence{}) || reply.Vouched && reply.Truth.Satisfies(fence) {
 		return nil
 	}
-	reply.Body.Close()
 	return fmt.Errorf("%s: %w", reply.Parent, errUntrue)
 }
 

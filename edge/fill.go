@@ -28,6 +28,7 @@ type fill struct {
 	selected string
 	scopes   []response.ScopeHash
 	doc      *site.Document
+	fromTier bool // a cache of this cluster asked first
 	ask      ask
 	part     httpcache.Part     // of a 206 that is stored
 	head     *response.Response // of which a slice is asked for; nil where none is known
@@ -44,7 +45,7 @@ type fill struct {
 func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.Fence, inform func(int, *header.Block)) (*upstream.Reply, error) {
 	conditional := f.base != nil && f.req.Method == http.MethodGet
 	for {
-		reply, err := f.edge.ask(ctx, parents, fence, func(p upstream.Parent) (upstream.Request, error) {
+		reply, err := f.edge.ask(ctx, f.doc, parents, fence, func(p upstream.Parent) (upstream.Request, error) {
 			up := upstream.Request{
 				Key: f.key.Text, Method: f.req.Method, Host: f.rules.Authority, Target: f.rules.Target,
 				Header: f.rules.FillHeader(f.req), Inform: inform,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"freshet/edge/upstream"
 	"freshet/internal/bus"
 	"freshet/internal/bus/memory"
 	"freshet/internal/cluster"
@@ -200,7 +201,7 @@ func (x *tiers) startWith(role cluster.Role, name, secret string, cache node.Cac
 func (x *tiers) knowsMid(n *tier) {
 	x.t.Helper()
 	x.wait(n.name+" knows the mid", func() bool {
-		for _, p := range n.parents.For(n.sites.Load().snapshot.ByName("test"), "k") {
+		for _, p := range n.parents.For(n.sites.Load().snapshot.ByName("test"), upstream.Question{Key: "k"}) {
 			if p.Name == "m1" {
 				return true
 			}

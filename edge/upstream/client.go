@@ -51,6 +51,7 @@ type Request struct {
 	Header *header.Block // end-to-end fields; Host and Content-Length are not in it
 	Body   io.Reader     // nil for none
 	Length int64         // of Body; -1 when not known
+	Stamp  hop.Truth     // what an answer is true by that comes from no cache of the cluster
 	// Inform, if not nil, gets the interim answers but 100 and 101, before Do returns.
 	Inform func(status int, h *header.Block)
 }
@@ -64,7 +65,7 @@ type Reply struct {
 	Body     io.ReadCloser
 	Sent     time.Time // when the request left
 	Received time.Time // when the head was there
-	Truth    hop.Truth // as the parent vouches, of a tier of this cluster
+	Truth    hop.Truth // as the parent vouches, of a tier of this cluster; else the request's Stamp
 	Vouched  bool      // Truth was given
 
 	trailer http.Header // filled in by the end of the body
@@ -126,7 +127,7 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		return nil, err
 	}
 	done := func() { cancel(nil) }
-	if parent.Kind == Mid {
+	if parent.OfCluster() {
 		end := sync.OnceFunc(c.loads.Begin(req.Key, parent.Name))
 		done = func() {
 			cancel(nil)
@@ -139,7 +140,7 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		done()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, why(err), err)
 	}
-	reply := &Reply{Parent: parent, Status: res.StatusCode, Length: res.ContentLength, Sent: sent, Received: c.now()}
+	reply := &Reply{Parent: parent, Status: res.StatusCode, Length: res.ContentLength, Truth: req.Stamp, Sent: sent, Received: c.now()}
 	reply.Body = newWatchedBody(res.Body, cancel, done)
 	if err := reply.read(res); err != nil {
 		reply.Body.Close()
@@ -161,6 +162,9 @@ func why(err error) error {
 }
 
 func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http.Request, error) {
+	if parent.Server != nil && parent.Server.Host != "" {
+		req.Host = parent.Server.Host
+	}
 	hr, err := http.NewRequestWithContext(ctx, req.Method, parent.URL, req.Body)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", parent, err)
@@ -243,7 +247,7 @@ func (r *Reply) read(res *http.Response) (err error) {
 	r.trailer = res.Trailer
 	r.Header.RemoveHopByHop()
 	r.Header.Del("Content-Length")
-	if r.Parent.Kind == Mid {
+	if r.Parent.OfCluster() {
 		if r.Truth, r.Vouched, err = hop.ReadTruth(r.Header); err != nil {
 			return err
 		}

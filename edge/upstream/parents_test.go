@@ -16,7 +16,7 @@ func member(name string, role cluster.Role, region string, ready bool) cluster.N
 }
 
 func order(p *Parents, s *site.Document, key string) (names []string) {
-	for _, parent := range p.For(s, key) {
+	for _, parent := range p.For(s, Question{Key: key}) {
 		names = append(names, parent.Name)
 	}
 	return names
@@ -79,7 +79,7 @@ func TestAHotKeyIsAskedOfSeveralParents(t *testing.T) {
 		p.Update(nodes)
 		asked := map[string]int{}
 		for range 1000 {
-			to := p.For(doc, "key")[0].Name
+			to := p.For(doc, Question{Key: "key"})[0].Name
 			asked[to]++
 			if end := loads.Begin("key", to); ends {
 				end()

@@ -298,6 +298,6 @@ func siteOf(doc cluster.Document) client.Site {
 // describe adds what stands in the document; nil adds nothing.
 func describe(s *client.Site, doc *site.Document) {
 	if doc != nil {
-		s.Hosts, s.Origin = doc.Hosts, doc.Origin.URL
+		s.Hosts, s.Origin = doc.Hosts, doc.Origin.String()
 	}
 }

@@ -23,8 +23,8 @@ const sniffBytes = 512
 // read, and nothing is left of a body that does not come whole.
 func (h *handler) put(a *answer, r *http.Request, doc *site.Document, path string) error {
 	start := time.Now()
-	if doc.Origin.URL != "" {
-		return fmt.Errorf("%w, %s: nobody would see what is pushed here; take origin.url out of the site document", errOutside, doc.Origin.URL)
+	if doc.Origin.Outside() {
+		return fmt.Errorf("%w, %s: nobody would see what is pushed here; take origin.url or origin.servers out of the site document", errOutside, doc.Origin.String())
 	}
 	if r.ContentLength > h.limits.object {
 		return fmt.Errorf("%w: %d bytes; at most %d are allowed", blob.ErrTooLarge, r.ContentLength, h.limits.object)

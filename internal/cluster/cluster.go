@@ -47,11 +47,12 @@ type Node struct {
 	Role    Role             `json:"role"`
 	PoP     string           `json:"pop"`
 	Region  string           `json:"region"`
-	Addrs   []netip.AddrPort `json:"addrs"`   // where its service is reached, most preferred first
-	Admin   string           `json:"admin"`   // host:port of its admin listener
-	Version string           `json:"version"` // of the binary
-	Ready   bool             `json:"ready"`   // passing its health check
-	Reason  string           `json:"reason"`  // why it is not ready; may be empty
+	Tier    int              `json:"tier,omitempty"` // of a mid: 1 is the lowest, which edges ask; 0 of every other role
+	Addrs   []netip.AddrPort `json:"addrs"`          // where its service is reached, most preferred first
+	Admin   string           `json:"admin"`          // host:port of its admin listener
+	Version string           `json:"version"`        // of the binary
+	Ready   bool             `json:"ready"`          // passing its health check
+	Reason  string           `json:"reason"`         // why it is not ready; may be empty
 }
 
 // Nodes is membership at one moment, sorted by name. Members that are known but

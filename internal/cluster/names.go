@@ -14,6 +14,7 @@ const (
 	maxField  = 256 // bytes of a node's other texts
 	maxAddrs  = 16  // addresses of a node
 	maxReason = 512 // bytes of a Reason
+	maxTier   = 16
 )
 
 // CheckKey says what is wrong with a key, as ErrInvalid. A key is at most 512 bytes
@@ -79,6 +80,9 @@ func (n Node) Check() error {
 		if len(text) > maxField || !printable(text) {
 			return fmt.Errorf("node %s: %w: %q is longer than %d bytes or cannot be printed", n.Name, ErrInvalid, text, maxField)
 		}
+	}
+	if n.Tier < 0 || n.Tier > maxTier || n.Tier > 0 && n.Role != Mid {
+		return fmt.Errorf("node %s: %w: tier %d of role %s; only a mid has one, up to %d", n.Name, ErrInvalid, n.Tier, n.Role, maxTier)
 	}
 	if len(n.Addrs) > maxAddrs {
 		return fmt.Errorf("node %s: %w: %d addresses, at most %d", n.Name, ErrInvalid, len(n.Addrs), maxAddrs)

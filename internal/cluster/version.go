@@ -20,6 +20,7 @@ func NewNodes(list []Node) Nodes {
 		for _, text := range []string{n.Name, string(n.Role), n.PoP, n.Region, n.Admin, n.Version, n.Reason} {
 			d.text(text)
 		}
+		d.number(uint64(n.Tier))
 		d.number(uint64(len(n.Addrs)))
 		for _, addr := range n.Addrs {
 			d.text(addr.String())

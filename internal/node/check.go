@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"freshet/internal/cluster"
@@ -98,11 +99,42 @@ func (c checker) role() {
 	if c.Cache.Upstream != "" {
 		c.found("cache.upstream", document.CheckBaseURL(c.Cache.Upstream))
 	}
+	c.tier()
 	if c.Role == cluster.Origin || c.Role == cluster.Distributor {
 		c.length("token", c.Token, minToken, "the role "+string(c.Role)+" needs it")
 	}
 	if c.Data == "" && (c.Role == cluster.Origin || c.embedsBus()) {
 		c.report.Mistake("data", "is missing: the role %s needs a directory for what it keeps", c.Role)
+	}
+}
+
+// maxParents is how many parents a node file may name.
+const maxParents = 64
+
+// tier reports what is wrong with a cache's place among the others.
+func (c checker) tier() {
+	if c.Cache.Tier > 0 && c.Role == cluster.Edge {
+		c.report.Mistake("cache.tier", "is for the role mid: an edge is below all of them")
+	}
+	if c.Cache.Siblings && c.Role == cluster.Mid {
+		c.report.Mistake("cache.siblings", "is for the role edge")
+	}
+	if n := len(c.Cache.Parents); n > maxParents {
+		c.report.Mistake("cache.parents", "has %d entries, at most %d are allowed", n, maxParents)
+	}
+	for i, parent := range c.Cache.Parents {
+		at := document.Index("cache.parents", i)
+		c.found(at, document.CheckBaseURL(parent))
+		if slices.Contains(c.Cache.Parents[:i], parent) {
+			c.report.Mistake(at, "%s is listed twice", parent)
+		}
+	}
+	if c.Alone() {
+		for _, field := range []string{"parents", "siblings"} {
+			if c.report.Has("cache." + field) {
+				c.report.Mistake("cache."+field, "is for a node of a cluster: cache.upstream is all that this one asks")
+			}
+		}
 	}
 }
 

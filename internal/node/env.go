@@ -53,7 +53,7 @@ func (e Env) ListenOn(addr string) ([]net.Listener, error) {
 // else under those that it has bound.
 func (e Env) Self(bound ...netip.AddrPort) (cluster.Node, error) {
 	f := e.File
-	self := cluster.Node{Name: f.Name, Role: f.Role, PoP: f.PoP, Region: f.Region, Admin: f.Admin, Version: e.Version, Addrs: bound}
+	self := cluster.Node{Name: f.Name, Role: f.Role, PoP: f.PoP, Region: f.Region, Tier: f.Cache.Tier, Admin: f.Admin, Version: e.Version, Addrs: bound}
 	if len(f.Advertise) > 0 {
 		var err error
 		self.Addrs, err = f.Advertised()

@@ -77,6 +77,9 @@ type Cache struct {
 	Disk     []Disk        `yaml:"disk,omitempty" doc:"Directories for stored responses, best one on each disk; what they hold survives a restart. Without any, RAM holds all."`
 	Scrub    document.Size `yaml:"scrub" default:"4MiB" min:"0" doc:"Bytes of each disk directory read again in a second, to find what has rotted; 0: none."`
 	Upstream string        `yaml:"upstream,omitempty" doc:"http(s)://host[:port]: serve every host from this origin, with no cluster and no sites. What freshet edge --upstream sets."`
+	Tier     int           `yaml:"tier,omitempty" min:"1" max:"16" doc:"mid: how far up, 1 if nothing is said. The parents of edges are the mids of the lowest tier that has any, those of a mid the mids of the next tier above its own that has any, and above the last the origin."`
+	Parents  []string      `yaml:"parents,omitempty" doc:"http(s)://host[:port] of the nodes to ask in place of the cluster's mids, at most 64."`
+	Siblings bool          `yaml:"siblings,omitempty" doc:"edge: ask the one edge of the PoP that is a key's home before the parents, so that the PoP asks them once for it."`
 	Site     string        `yaml:"site,omitempty" doc:"With upstream: file with a site document that says how to cache; without it every host is cached as its responses say."`
 }
 

@@ -56,6 +56,9 @@ func (f *File) clean(dir string) {
 	if !f.caches() {
 		f.Cache, f.HTTPS, f.ProxyProtocol, f.Limits, f.Log.Access = Cache{}, HTTPS{}, nil, Limits{}, ""
 	}
+	if f.Role == cluster.Mid && f.Cache.Tier == 0 {
+		f.Cache.Tier = 1
+	}
 	if f.Role != cluster.Router {
 		f.Router = Router{}
 	}

@@ -24,10 +24,10 @@ func ParseAlone(file string, text []byte, upstream string) (*Document, error) {
 	if !report.Has("cache.targets") {
 		doc.Cache.Targets = DefaultTargets
 	}
-	if doc.Origin.URL == "" {
+	if !doc.Origin.Outside() && !report.Has("origin.servers") {
 		doc.Origin.URL = upstream
 	}
-	if doc.Origin.URL == "" && !report.Has("cache.key.query") {
+	if !doc.Origin.Outside() && !report.Has("cache.key.query") {
 		// The cluster's own origin answers by the path alone. With the query in the key,
 		// what was pushed and purged could live on under another query.
 		doc.Cache.Key.Query.Mode = QueryNone
@@ -54,23 +54,10 @@ func (d *Document) check(report *document.Report) {
 		}
 		seen[host] = true
 	}
-	if d.Origin.URL != "" {
-		if err := document.CheckBaseURL(d.Origin.URL); err != nil {
-			report.Mistake("origin.url", "%v", err)
-		}
-	}
+	d.Origin.check(report)
 	d.HTTPS.check(report)
 	d.Cache.check(report, d.Hosts)
 	d.checkRules(report)
-	if d.Origin.Host == "" {
-		return
-	}
-	if !report.Has("origin.url") {
-		report.Mistake("origin.host", "is for an origin outside the cluster: origin.url is missing")
-	}
-	if err := checkHostHeader(d.Origin.Host); err != nil {
-		report.Mistake("origin.host", "%v", err)
-	}
 }
 
 // checkHost says what is wrong with a host of a site: a name, *.suffix or *.

@@ -19,14 +19,14 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d.Site != "a" || !slices.Equal(d.Hosts, []string{"a.example", "*.b.example", "*"}) ||
-		d.Origin != (Origin{}) || d.Cache.StaleIfError != document.Duration(24*time.Hour) {
+		d.Origin.Outside() || d.Origin.Requests != 256 || d.Origin.Affinity != AffinityNone || d.Cache.StaleIfError != document.Duration(24*time.Hour) {
 		t.Errorf("got %+v", d)
 	}
 	d, err = Parse("f", []byte(`{"site": "b", "hosts": ["b"], "origin": {"url": "https://o:8443", "host": "b:80"}, "cache": {"stale_if_error": "0s", "default_lifetime": "1h"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.Origin != (Origin{"https://o:8443", "b:80"}) || d.Cache.StaleIfError != 0 || d.Cache.DefaultLifetime != document.Duration(time.Hour) {
+	if d.Origin.URL != "https://o:8443" || d.Origin.Host != "b:80" || d.Cache.StaleIfError != 0 || d.Cache.DefaultLifetime != document.Duration(time.Hour) {
 		t.Errorf("got %+v", d)
 	}
 }

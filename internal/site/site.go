@@ -10,7 +10,7 @@ import "freshet/internal/document"
 type Document struct {
 	Site   string   `yaml:"site" required:"true" doc:"The site's name: lower-case letters, digits and dashes, at most 63."`
 	Hosts  []string `yaml:"hosts" required:"true" doc:"Host names that clients use, all for the same content: names, *.suffix for any name below it, or * for any host."`
-	Origin Origin   `yaml:"origin,omitempty" doc:"Where the content comes from; the cluster's own origin if nothing is said."`
+	Origin Origin   `yaml:"origin,omitempty" doc:"Where the content comes from, and what may be asked of it; the cluster's own origin if nothing is said."`
 	HTTPS  HTTPS    `yaml:"https" doc:"What plain HTTP and HTTPS have to do with each other."`
 	Cache  Cache    `yaml:"cache" doc:"How responses are cached."`
 	Rules  []Rule   `yaml:"rules,omitempty" doc:"What is different for some requests: every rule that matches counts, in order; of two that say something about one thing the later wins. At most 200."`
@@ -20,12 +20,6 @@ type Document struct {
 
 // PassAmbiguous is the AmbiguousPaths that is not the default.
 const PassAmbiguous = "pass"
-
-// Origin is where a site's content comes from.
-type Origin struct {
-	URL  string `yaml:"url,omitempty" doc:"http(s)://host[:port] of an origin outside the cluster; empty for the cluster's own."`
-	Host string `yaml:"host,omitempty" doc:"Host header for the outside origin; empty passes the client's on."`
-}
 
 // Schema is the JSON Schema of site documents.
 func Schema() ([]byte, error) {

@@ -24,6 +24,7 @@ const (
 	metaRegion  = "region"
 	metaAdmin   = "admin"
 	metaVersion = "version"
+	metaTier    = "tier" // left out where it is 0
 	metaAddr    = "addr-"
 )
 
@@ -35,6 +36,9 @@ func (c *Cluster) serviceID(node string) string { return c.prefix + ":" + node }
 func (c *Cluster) registration(n cluster.Node) *api.AgentServiceRegistration {
 	meta := map[string]string{
 		metaRole: string(n.Role), metaPoP: n.PoP, metaRegion: n.Region, metaAdmin: n.Admin, metaVersion: n.Version,
+	}
+	if n.Tier != 0 {
+		meta[metaTier] = strconv.Itoa(n.Tier)
 	}
 	for i, addr := range n.Addrs {
 		meta[metaAddr+strconv.Itoa(i)] = addr.String()
@@ -92,6 +96,12 @@ func (c *Cluster) node(s *api.AgentService, checks api.HealthChecks) (cluster.No
 	n := cluster.Node{
 		Name: name, Role: cluster.Role(s.Meta[metaRole]), PoP: s.Meta[metaPoP], Region: s.Meta[metaRegion],
 		Admin: s.Meta[metaAdmin], Version: s.Meta[metaVersion],
+	}
+	if text := s.Meta[metaTier]; text != "" {
+		var err error
+		if n.Tier, err = strconv.Atoi(text); err != nil {
+			return cluster.Node{}, false
+		}
 	}
 	for i := 0; ; i++ {
 		text, ok := s.Meta[metaAddr+strconv.Itoa(i)]

@@ -43,6 +43,7 @@ type Request struct {
 
 	Remote   netip.AddrPort
 	Conn     net.Conn  // that carries the request, for its counters alone: never read, written or closed; nil when not known
+	Peer     string    // role and name ("edge/edge-1") of the node of this cluster that asks, as its certificate says; empty for everybody else
 	Early    bool      // it came as TLS early data, which may be a replay (RFC 8470)
 	Received time.Time // the one clock reading of the request's start
 }
@@ -52,6 +53,7 @@ type Request struct {
 func (r *Request) Clone() *Request {
 	c := *r
 	c.Method, c.Scheme, c.Proto = strings.Clone(r.Method), strings.Clone(r.Scheme), strings.Clone(r.Proto)
+	c.Peer = strings.Clone(r.Peer)
 	c.Host, c.Port, c.Target = strings.Clone(r.Host), strings.Clone(r.Port), strings.Clone(r.Target)
 	c.Header = r.Header.Clone()
 	c.Body, c.Length, c.Conn = nil, 0, nil

@@ -5,6 +5,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -52,17 +53,24 @@ type Request struct {
 	Body   io.Reader     // nil for none
 	Length int64         // of Body; -1 when not known
 	Stamp  hop.Truth     // what an answer is true by that comes from no cache of the cluster
+	// Upgrade, if not empty, is the protocol to which the connection may be switched (RFC 9110
+	// §7.8): the Upgrade field, by HTTP/1.1. Neither it nor Connection is in Header.
+	Upgrade string
 	// Inform, if not nil, gets the interim answers but 100 and 101, before Do returns.
 	Inform func(status int, h *header.Block)
 }
 
 // Reply is a parent's answer. The caller closes Body.
 type Reply struct {
-	Parent   Parent
-	Status   int
-	Header   *header.Block // end-to-end fields, without ours; Content-Length is not in it
-	Length   int64         // of the body in bytes; -1 when not known
-	Body     io.ReadCloser
+	Parent Parent
+	Status int
+	Header *header.Block // end-to-end fields, without ours; Content-Length is not in it
+	Length int64         // of the body in bytes; -1 when not known
+	Body   io.ReadCloser
+	// Conn is the connection after 101, the answer to a request with Upgrade; else nil. It is
+	// what Body is, which ends when it is closed, and has a CloseWrite if the connection can be
+	// half closed. Header has the field Upgrade then.
+	Conn     io.ReadWriteCloser
 	Sent     time.Time // when the request left
 	Received time.Time // when the head was there
 	Truth    hop.Truth // as the parent vouches, of a tier of this cluster; else the request's Stamp
@@ -94,6 +102,7 @@ type Client struct {
 	transport *http.Transport
 	now       func() time.Time
 	loads     *ring.Loads
+	tierTLS   func(role, name string) *tls.Config // nil: nodes have no certificates
 }
 
 // NewClient makes a client; now is its clock, and loads learns what it asks of the tiers.

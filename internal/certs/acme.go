@@ -20,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"freshet/internal/cluster"
+	"freshet/internal/reload"
 )
 
 // acmeProtocol is what a client of tls-alpn-01 negotiates (RFC 8737 §6.2).
@@ -102,7 +103,7 @@ func newOrdered(cfg Config, secrets *cluster.Secrets) (*ordered, error) {
 		return nil, errors.New("ACME without a cluster needs a directory")
 	}
 	if cfg.ACME.CA != "" {
-		text, err := readPEM(cfg.ACME.CA)
+		text, err := reload.PEM(cfg.ACME.CA)
 		if err != nil {
 			return nil, fmt.Errorf("roots of the ACME server: %w", err)
 		}

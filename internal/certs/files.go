@@ -5,21 +5,18 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"freshet/internal/reload"
 )
 
 const (
-	pollInterval = 3 * time.Second     // between two looks at the files
-	warnBefore   = 14 * 24 * time.Hour // of the end of a certificate
-	warnEvery    = 24 * time.Hour
-	maxPEM       = 1 << 20 // bytes of one file
+	warnBefore = 14 * 24 * time.Hour // of the end of a certificate
+	warnEvery  = 24 * time.Hour
 )
 
 // files are the certificates that stand in files.
@@ -33,10 +30,9 @@ type files struct {
 // filePair is one pair of files as they were last read.
 type filePair struct {
 	Pair
+	files  *reload.Set[*tls.Certificate]
 	cert   *tls.Certificate
-	seen   [2]fs.FileInfo // of what was tried last
-	failed int            // times that was tried and was no good
-	warned time.Time      // of the end that is near
+	warned time.Time // of the end that is near
 }
 
 // fileIndex finds certificates by name. What stands under a name is in order of
@@ -52,11 +48,8 @@ func openFiles(pairs []Pair, now func() time.Time, log *slog.Logger) (*files, er
 	for _, p := range pairs {
 		pair := &filePair{Pair: p}
 		var err error
-		if pair.seen, err = pair.stat(); err == nil {
-			pair.cert, err = pair.read()
-		}
-		if err != nil {
-			return nil, err
+		if pair.files, pair.cert, err = reload.Open(pair.read, p.Cert, p.Key); err != nil {
+			return nil, fmt.Errorf("read certificate: %w", err)
 		}
 		f.pairs = append(f.pairs, pair)
 	}
@@ -65,11 +58,9 @@ func openFiles(pairs []Pair, now func() time.Time, log *slog.Logger) (*files, er
 	return f, nil
 }
 
-// run looks at the files until ctx ends. It polls: what replaces certificates swaps
-// symbolic links two directories up as often as it renames files, and a watch of all
-// that would still need the poll for network file systems.
+// run looks at the files until ctx ends.
 func (f *files) run(ctx context.Context) {
-	tick := time.NewTicker(pollInterval)
+	tick := time.NewTicker(reload.Interval)
 	defer tick.Stop()
 	for {
 		select {
@@ -81,37 +72,20 @@ func (f *files) run(ctx context.Context) {
 	}
 }
 
-// look reads again what has changed. What is no good is tried a second time before that
-// is an error: certificate and key are replaced one after the other.
+// look reads again what has changed.
 func (f *files) look() {
-	changed := false
+	some := false
 	for _, p := range f.pairs {
-		seen, err := p.stat()
-		same := err == nil && unchanged(p.seen[0], seen[0]) && unchanged(p.seen[1], seen[1])
-		if same && p.failed != 1 {
-			continue
-		}
-		if err != nil && p.failed > 1 {
-			continue // gone, and known to be
-		}
-		if !same && err == nil {
-			p.failed = 0
-		}
-		var cert *tls.Certificate
-		if err == nil {
-			p.seen = seen
-			cert, err = p.read()
-		}
+		cert, changed, err := p.files.Look()
 		if err != nil {
-			if p.failed++; p.failed == 2 {
-				f.log.Error("new certificate cannot be used, the old one stays", "cert", p.Cert, "err", err)
-			}
-			continue
+			f.log.Error("new certificate cannot be used, the old one stays", "cert", p.Cert, "err", err)
 		}
-		p.cert, p.failed, p.warned, changed = cert, 0, time.Time{}, true
-		f.log.Info("certificate was read", "cert", p.Cert, "until", cert.Leaf.NotAfter)
+		if changed {
+			p.cert, p.warned, some = cert, time.Time{}, true
+			f.log.Info("certificate was read", "cert", p.Cert, "until", cert.Leaf.NotAfter)
+		}
 	}
-	if changed {
+	if some {
 		f.publish()
 	}
 	f.warn()
@@ -212,44 +186,18 @@ func (f *files) ends() time.Time {
 	return first
 }
 
-func (p *filePair) stat() (seen [2]fs.FileInfo, err error) {
-	for i, name := range []string{p.Cert, p.Key} {
-		if seen[i], err = os.Stat(name); err != nil {
-			return seen, fmt.Errorf("read certificate: %w", err)
-		}
-	}
-	return seen, nil
-}
-
 func (p *filePair) read() (*tls.Certificate, error) {
-	chain, err := readPEM(p.Cert)
+	chain, err := reload.PEM(p.Cert)
 	if err != nil {
-		return nil, fmt.Errorf("read certificate: %w", err)
+		return nil, err
 	}
-	key, err := readPEM(p.Key)
+	key, err := reload.PEM(p.Key)
 	if err != nil {
-		return nil, fmt.Errorf("read key of certificate: %w", err)
+		return nil, fmt.Errorf("key: %w", err)
 	}
 	cert, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", p.Cert, p.Key, err)
 	}
 	return &cert, nil
-}
-
-func readPEM(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	if err == nil && len(text) > maxPEM {
-		err = fmt.Errorf("%s: longer than %d bytes", name, maxPEM)
-	}
-	return text, err
-}
-
-func unchanged(a, b fs.FileInfo) bool {
-	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }

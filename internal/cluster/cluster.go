@@ -43,16 +43,19 @@ const (
 
 // Node is one member as the others see it.
 type Node struct {
-	Name    string           `json:"name"` // unique in the cluster
-	Role    Role             `json:"role"`
-	PoP     string           `json:"pop"`
-	Region  string           `json:"region"`
-	Tier    int              `json:"tier,omitempty"` // of a mid: 1 is the lowest, which edges ask; 0 of every other role
-	Addrs   []netip.AddrPort `json:"addrs"`          // where its service is reached, most preferred first
-	Admin   string           `json:"admin"`          // host:port of its admin listener
-	Version string           `json:"version"`        // of the binary
-	Ready   bool             `json:"ready"`          // passing its health check
-	Reason  string           `json:"reason"`         // why it is not ready; may be empty
+	Name   string           `json:"name"` // unique in the cluster
+	Role   Role             `json:"role"`
+	PoP    string           `json:"pop"`
+	Region string           `json:"region"`
+	Tier   int              `json:"tier,omitempty"` // of a mid: 1 is the lowest, which edges ask; 0 of every other role
+	Addrs  []netip.AddrPort `json:"addrs"`          // where its service is reached, most preferred first
+	Admin  string           `json:"admin"`          // host:port of its admin listener
+	// TierAddrs are where other nodes reach it by TLS with certificates of the cluster's CA on
+	// both sides; empty for a node that does not listen for that.
+	TierAddrs []netip.AddrPort `json:"tier_addrs,omitempty"`
+	Version   string           `json:"version"` // of the binary
+	Ready     bool             `json:"ready"`   // passing its health check
+	Reason    string           `json:"reason"`  // why it is not ready; may be empty
 }
 
 // Nodes is membership at one moment, sorted by name. Members that are known but

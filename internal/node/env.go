@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"freshet/internal/authority"
 	"freshet/internal/bus"
 	"freshet/internal/cluster"
 	"freshet/internal/run"
@@ -26,8 +27,10 @@ type Env struct {
 	Health  *telemetry.Health
 	Admin   *telemetry.Admin // for the role to add pages to, before Run; nil where there is none
 	Cluster cluster.Cluster
-	Bus     bus.Bus
-	Version string // of the binary
+	// Identity is what identity in the node file says; nil for a node without.
+	Identity *authority.Identity
+	Bus      bus.Bus
+	Version  string // of the binary
 	// Sockets are where the role's listening sockets come from, so that a successor of the
 	// process can have them; nil for its own.
 	Sockets *run.Sockets

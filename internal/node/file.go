@@ -23,6 +23,9 @@ type File struct {
 	Drain     document.Duration `yaml:"drain" default:"10s" min:"0s" max:"1h" doc:"How long requests under way may take to finish after SIGTERM."`
 	Log       Log               `yaml:"log,omitempty" doc:"What is written to standard error, and of each request."`
 	Token     document.Secret   `yaml:"token,omitempty" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
+	Identity  Identity          `yaml:"identity,omitempty" doc:"Who this node is, by a certificate of the cluster's own CA, which freshet ca makes. With it nodes know each other by certificate alone: on tier, and on the bus."`
+	Tier      []string          `yaml:"tier,omitempty" doc:"edge, mid and origin, with identity: addresses (host:port) on which nodes of this cluster are served over TLS, and nobody else. An empty host means every address of the machine."`
+	TierAddrs []string          `yaml:"tier_advertise,omitempty" doc:"Addresses (ip:port) under which other nodes reach tier, if they differ from it. Needed where tier names no single address."`
 	Cluster   Cluster           `yaml:"cluster,omitempty" doc:"How the nodes know of each other."`
 	Bus       Bus               `yaml:"bus,omitempty" doc:"How the command log and telemetry travel."`
 
@@ -51,6 +54,13 @@ type Cluster struct {
 	Token   document.Secret `yaml:"token,omitempty" doc:"consul: the ACL token."`
 	TLS     TLS             `yaml:"tls,omitempty" doc:"consul: TLS to the agent; used when ca or cert is set."`
 	Secret  document.Secret `yaml:"secret,omitempty" doc:"The secret that all nodes of the cluster share, at least 32 characters: it encrypts secrets in the cluster's store and proves nodes to each other."`
+}
+
+// Identity names the files of a node's certificate: all of them, or none.
+type Identity struct {
+	CA   string `yaml:"ca,omitempty" doc:"PEM file with the certificate of the cluster's CA; with several while one CA follows another."`
+	Cert string `yaml:"cert,omitempty" doc:"PEM file with the certificate of this node, which names its role and its name."`
+	Key  string `yaml:"key,omitempty" doc:"PEM file with the key of the certificate."`
 }
 
 // TLS names the files of a TLS client.

@@ -92,4 +92,5 @@ type Bus interface {
 // Subjects of telemetry.
 const (
 	SubjectProgress = "progress" // progress.<node>: a node's command.Progress
+	SubjectLoad     = "load"     // load.<node>: a node's load.Report
 )

@@ -41,6 +41,11 @@ type Request struct {
 	Length int64     // of Body in bytes; -1 when not known, 0 without a body
 	Proto  string    // "HTTP/1.1", "HTTP/2.0", …: for Via and logs
 
+	// Upgrade is what the client would rather speak on this connection, as it lists it
+	// (RFC 9110 §7.8); empty for nothing. It is set only where the Responder is an Upgrader,
+	// for a GET without a body, and names no version of HTTP or TLS.
+	Upgrade string
+
 	Remote   netip.AddrPort
 	Conn     net.Conn  // that carries the request, for its counters alone: never read, written or closed; nil when not known
 	Peer     string    // role and name ("edge/edge-1") of the node of this cluster that asks, as its certificate says; empty for everybody else
@@ -95,6 +100,24 @@ type Responder interface {
 	// another, so that a listener which sends later copies what it has not sent. After
 	// ErrAborted, or an error of the connection, nothing more can be sent.
 	Respond(*Answer) error
+}
+
+// Upgrader is a Responder that can give the client's connection up to another protocol.
+type Upgrader interface {
+	// Upgrade sends, in place of Respond, an answer that has the client go over to one of the
+	// protocols that Request.Upgrade lists. a.Status is 101 and a's blocks have the field
+	// Upgrade; Bytes, Stream and Trailer are nil. A protocol that has no 101 sends what it has
+	// in its place. From then on nothing of the exchange is left but the tunnel, which is the
+	// caller's to close before Serve returns. It must not be used after that.
+	Upgrade(a *Answer) (Tunnel, error)
+}
+
+// Tunnel is a connection whose bytes are no longer HTTP's. Read and Write may be called
+// by two goroutines at once; Close has both end.
+type Tunnel interface {
+	io.ReadWriteCloser
+	// CloseWrite tells the other side that nothing more comes from this one.
+	CloseWrite() error
 }
 
 // Handler answers requests. Serve must answer exactly once and blocks until it

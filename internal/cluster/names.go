@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -84,11 +86,11 @@ func (n Node) Check() error {
 	if n.Tier < 0 || n.Tier > maxTier || n.Tier > 0 && n.Role != Mid {
 		return fmt.Errorf("node %s: %w: tier %d of role %s; only a mid has one, up to %d", n.Name, ErrInvalid, n.Tier, n.Role, maxTier)
 	}
-	if len(n.Addrs) > maxAddrs {
-		return fmt.Errorf("node %s: %w: %d addresses, at most %d", n.Name, ErrInvalid, len(n.Addrs), maxAddrs)
-	}
-	for _, addr := range n.Addrs {
-		if !addr.IsValid() {
+	for _, addrs := range [][]netip.AddrPort{n.Addrs, n.TierAddrs} {
+		if len(addrs) > maxAddrs {
+			return fmt.Errorf("node %s: %w: %d addresses, at most %d", n.Name, ErrInvalid, len(addrs), maxAddrs)
+		}
+		if slices.ContainsFunc(addrs, func(addr netip.AddrPort) bool { return !addr.IsValid() }) {
 			return fmt.Errorf("node %s: %w: an address is missing", n.Name, ErrInvalid)
 		}
 	}

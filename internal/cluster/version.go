@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -21,9 +22,11 @@ func NewNodes(list []Node) Nodes {
 			d.text(text)
 		}
 		d.number(uint64(n.Tier))
-		d.number(uint64(len(n.Addrs)))
-		for _, addr := range n.Addrs {
-			d.text(addr.String())
+		for _, addrs := range [][]netip.AddrPort{n.Addrs, n.TierAddrs} {
+			d.number(uint64(len(addrs)))
+			for _, addr := range addrs {
+				d.text(addr.String())
+			}
 		}
 		if n.Ready {
 			d.number(1)

@@ -80,6 +80,7 @@ func seenAsItIs(t *testing.T, f fixture) {
 	for i := range 15 {
 		node.Addrs = append(node.Addrs, netip.MustParseAddrPort(fmt.Sprintf("[2001:db8:1111:2222:3333:4444:5555:%x]:65535", 0x6660+i)))
 	}
+	node.TierAddrs = slices.Clone(node.Addrs)
 	announce(t, c, node, healthy)
 	nodes := awaitNodes(t, f.open(t), "e1 is ready", is("e1", true, ""))
 	node.Ready = true
@@ -186,15 +187,16 @@ func nodesApart(t *testing.T, f fixture) {
 func invalidNodes(t *testing.T, f fixture) {
 	c := f.open(t)
 	tests := map[string]func(*cluster.Node){
-		"no name":          func(n *cluster.Node) { n.Name = "" },
-		"upper case":       func(n *cluster.Node) { n.Name = "E1" },
-		"slash":            func(n *cluster.Node) { n.Name = "a/b" },
-		"long name":        func(n *cluster.Node) { n.Name = strings.Repeat("a", 64) },
-		"unknown role":     func(n *cluster.Node) { n.Role = "cache" },
-		"long pop":         func(n *cluster.Node) { n.PoP = strings.Repeat("a", 300) },
-		"control sequence": func(n *cluster.Node) { n.Region = "\x1b[0m" },
-		"missing address":  func(n *cluster.Node) { n.Addrs = append(n.Addrs, netip.AddrPort{}) },
-		"many addresses":   func(n *cluster.Node) { n.Addrs = slices.Repeat(n.Addrs, 17) },
+		"no name":           func(n *cluster.Node) { n.Name = "" },
+		"upper case":        func(n *cluster.Node) { n.Name = "E1" },
+		"slash":             func(n *cluster.Node) { n.Name = "a/b" },
+		"long name":         func(n *cluster.Node) { n.Name = strings.Repeat("a", 64) },
+		"unknown role":      func(n *cluster.Node) { n.Role = "cache" },
+		"long pop":          func(n *cluster.Node) { n.PoP = strings.Repeat("a", 300) },
+		"control sequence":  func(n *cluster.Node) { n.Region = "\x1b[0m" },
+		"missing address":   func(n *cluster.Node) { n.Addrs = append(n.Addrs, netip.AddrPort{}) },
+		"missing tier addr": func(n *cluster.Node) { n.TierAddrs = append(n.TierAddrs, netip.AddrPort{}) },
+		"many addresses":    func(n *cluster.Node) { n.Addrs = slices.Repeat(n.Addrs, 17) },
 	}
 	for name, spoil := range tests {
 		node := edge("e1")

@@ -19,13 +19,14 @@ const deregisterAfter = time.Hour
 // Keys of a service's metadata. Consul bounds one value to 512 bytes, so that each
 // address has a key of its own: addr-0 is the most preferred.
 const (
-	metaRole    = "role"
-	metaPoP     = "pop"
-	metaRegion  = "region"
-	metaAdmin   = "admin"
-	metaVersion = "version"
-	metaTier    = "tier" // left out where it is 0
-	metaAddr    = "addr-"
+	metaRole     = "role"
+	metaPoP      = "pop"
+	metaRegion   = "region"
+	metaAdmin    = "admin"
+	metaVersion  = "version"
+	metaTier     = "tier" // left out where it is 0
+	metaAddr     = "addr-"
+	metaTierAddr = "tier-addr-"
 )
 
 // serviceID is the ID of a node's service, and of its check.
@@ -42,6 +43,9 @@ func (c *Cluster) registration(n cluster.Node) *api.AgentServiceRegistration {
 	}
 	for i, addr := range n.Addrs {
 		meta[metaAddr+strconv.Itoa(i)] = addr.String()
+	}
+	for i, addr := range n.TierAddrs {
+		meta[metaTierAddr+strconv.Itoa(i)] = addr.String()
 	}
 	id := c.serviceID(n.Name)
 	reg := &api.AgentServiceRegistration{
@@ -103,22 +107,29 @@ func (c *Cluster) node(s *api.AgentService, checks api.HealthChecks) (cluster.No
 			return cluster.Node{}, false
 		}
 	}
-	for i := 0; ; i++ {
-		text, ok := s.Meta[metaAddr+strconv.Itoa(i)]
-		if !ok {
-			break
-		}
-		addr, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return cluster.Node{}, false
-		}
-		n.Addrs = append(n.Addrs, addr)
-	}
-	if n.Check() != nil {
+	var errAddrs, errTierAddrs error
+	n.Addrs, errAddrs = addrs(s.Meta, metaAddr)
+	n.TierAddrs, errTierAddrs = addrs(s.Meta, metaTierAddr)
+	if errAddrs != nil || errTierAddrs != nil || n.Check() != nil {
 		return cluster.Node{}, false
 	}
 	n.Ready, n.Reason = readiness(s.ID, checks)
 	return n, true
+}
+
+// addrs reads the addresses whose keys begin with prefix.
+func addrs(meta map[string]string, prefix string) (list []netip.AddrPort, err error) {
+	for i := 0; ; i++ {
+		text, ok := meta[prefix+strconv.Itoa(i)]
+		if !ok {
+			return list, nil
+		}
+		addr, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, addr)
+	}
 }
 
 // readiness is what the checks of a service and of the machine that it is on say. A

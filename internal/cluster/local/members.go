@@ -20,7 +20,7 @@ func (c *Cluster) Announce(ctx context.Context, node cluster.Node, health func()
 	}
 	// The pointer tells this announcement from a later one of the same name.
 	entry := &node
-	node.Addrs = slices.Clone(node.Addrs)
+	node.Addrs, node.TierAddrs = slices.Clone(node.Addrs), slices.Clone(node.TierAddrs)
 	if err := c.show(entry, health()); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *Cluster) nodes() (cluster.Nodes, <-chan struct{}) {
 	list := make([]cluster.Node, 0, len(c.mu.members))
 	for _, entry := range c.mu.members {
 		node := *entry
-		node.Addrs = slices.Clone(node.Addrs)
+		node.Addrs, node.TierAddrs = slices.Clone(node.Addrs), slices.Clone(node.TierAddrs)
 		list = append(list, node)
 	}
 	return cluster.NewNodes(list), c.mu.membersChanged.wait()

@@ -236,8 +236,15 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 	return e.env.Cluster.Announce(ctx, self, e.env.Health.Err)
 }
 
+// What the edge can carry out as it stands; of anything else it purges the sites, or all.
+var (
+	appliedKinds  = []command.Kind{command.Purge}
+	appliedScopes = []command.ScopeKind{command.ScopeURL, command.ScopeSite, command.ScopeAll}
+)
+
 // Apply carries out a command of the log.
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
+	c = c.Only(appliedKinds, appliedScopes, false)
 	var scopes []response.ScopeHash
 	for _, scope := range c.Scopes {
 		scopes = append(scopes, e.sites.Load().scopeHashes(scope)...)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -19,13 +18,19 @@ const (
 	maxBy   = 256
 )
 
+// What records of version 1 can say.
+var (
+	kinds1  = []Kind{Purge}
+	scopes1 = []ScopeKind{ScopeURL, ScopeSite, ScopeAll}
+)
+
 // unknownID stands for the id of a record that does not tell a valid one.
 const unknownID = "unknown"
 
-// Encode writes a command as a record of the log, in this binary's Version
-// whatever c.Version says, with its time in UTC. The error wraps ErrInvalid.
+// Encode writes a command as a record of the log, in the oldest version that can say it
+// whatever c.Version is, with its time in UTC. The error wraps ErrInvalid.
 func Encode(c Command) ([]byte, error) {
-	c.Version = Version
+	c.Version = c.oldest()
 	c.At = c.At.UTC()
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -82,7 +87,7 @@ func decode(data []byte) (Command, error) {
 // sites that its scopes name if each names one, else everything.
 func widen(data []byte) Command {
 	c := Command{
-		Version: Version, ID: unknownID, Kind: Purge,
+		Version: 1, ID: unknownID, Kind: Purge,
 		Scopes: []Scope{{Kind: ScopeAll}}, At: time.Unix(0, 0).UTC(),
 	}
 	if len(data) > MaxRecord || !utf8.Valid(data) {
@@ -111,91 +116,48 @@ func widen(data []byte) Command {
 	if json.Unmarshal(fields["scopes"], &scopes) != nil || len(scopes) == 0 {
 		return c
 	}
-	var sites []Scope
-	for _, s := range scopes {
-		if s.Kind == ScopeAll || !validSite(s.Site) {
-			return c
-		}
-		scope := Scope{Kind: ScopeSite, Site: s.Site}
-		if slices.Contains(sites, scope) {
-			continue
-		}
-		if len(sites) == MaxScopes {
-			return c
-		}
-		sites = append(sites, scope)
+	named := make([]Scope, len(scopes))
+	for i, s := range scopes {
+		named[i] = Scope{Kind: s.Kind, Site: s.Site}
 	}
-	c.Scopes = sites
+	c.Scopes = sitesOf(named)
 	return c
 }
 
-// Validate holds a command against the limits of a record. The error wraps
-// ErrInvalid and says what is wrong.
-func (c Command) Validate() error {
-	switch {
-	case c.Version != Version:
-		return fmt.Errorf("%w: version %d", ErrInvalid, c.Version)
-	case c.ID == "" || !validText(c.ID, maxID):
-		return fmt.Errorf("%w: an id of 1 to %d bytes without control characters is needed", ErrInvalid, maxID)
-	case c.Kind != Purge:
-		return fmt.Errorf("%w: unknown kind %.40q", ErrInvalid, c.Kind)
-	case !validText(c.By, maxBy):
-		return fmt.Errorf("%w: by: at most %d bytes without control characters", ErrInvalid, maxBy)
-	case !validTime(c.At):
-		return fmt.Errorf("%w: at: a time between the years 1970 and 9999 is needed", ErrInvalid)
-	case len(c.Scopes) == 0 || len(c.Scopes) > MaxScopes:
-		return fmt.Errorf("%w: %d scopes, 1 to %d are possible", ErrInvalid, len(c.Scopes), MaxScopes)
-	}
-	for i, s := range c.Scopes {
-		if err := s.validate(); err != nil {
-			return fmt.Errorf("%w: scope %d: %w", ErrInvalid, i+1, err)
+// sitesOf are the sites that scopes name if each names one, else everything.
+func sitesOf(scopes []Scope) []Scope {
+	all := []Scope{{Kind: ScopeAll}}
+	var sites []Scope
+	seen := make(map[string]bool)
+	for _, s := range scopes {
+		if s.Kind == ScopeAll || !validSite(s.Site) {
+			return all
 		}
+		if seen[s.Site] {
+			continue
+		}
+		if len(sites) == MaxScopes {
+			return all
+		}
+		seen[s.Site] = true
+		sites = append(sites, Scope{Kind: ScopeSite, Site: s.Site})
 	}
-	return nil
+	if len(sites) == 0 {
+		return all
+	}
+	return sites
 }
 
-func (s Scope) validate() error {
-	if len(s.Value) > MaxScopeBytes {
-		return fmt.Errorf("value of %d bytes, at most %d fit", len(s.Value), MaxScopeBytes)
+// within reports whether the command asks for nothing but these.
+func (c *Command) within(kinds []Kind, scopes []ScopeKind, noStore bool) bool {
+	return slices.Contains(kinds, c.Kind) && (noStore || c.NoStore == 0) &&
+		!slices.ContainsFunc(c.Scopes, func(s Scope) bool { return !slices.Contains(scopes, s.Kind) })
+}
+
+// oldest is the oldest version of records that can say the command.
+func (c *Command) oldest() int {
+	if c.within(kinds1, scopes1, false) && !c.Soft && c.For == (Target{}) {
+		return 1
 	}
-	switch s.Kind {
-	case ScopeURL:
-		switch {
-		case !validSite(s.Site):
-			return fmt.Errorf("site %.80q: lower-case letters, digits and dashes, at most %d", s.Site, maxSite)
-		case !strings.HasPrefix(s.Value, "/"):
-			return fmt.Errorf("url %.80q: path and query, from the first slash", s.Value)
-		case !validText(s.Value, MaxScopeBytes) || strings.Contains(s.Value, " "):
-			return fmt.Errorf("url %.80q: UTF-8 without spaces and control characters", s.Value)
-		}
-	case ScopeSite:
-		switch {
-		case !validSite(s.Site):
-			return fmt.Errorf("site %.80q: lower-case letters, digits and dashes, at most %d", s.Site, maxSite)
-		case s.Value != "":
-			return errors.New("a whole site has no value")
-		}
-	case ScopeAll:
-		if s.Site != "" || s.Value != "" {
-			return errors.New("everything has neither site nor value")
-		}
-	default:
-		return fmt.Errorf("unknown kind %.40q", s.Kind)
-	}
-	return nil
+	return 2
 }
-
-// validSite holds a site's name against the rule of package site.
-func validSite(name string) bool {
-	return name != "" && len(name) <= maxSite &&
-		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
-}
-
-// validText is UTF-8 without control characters, of at most limit bytes.
-func validText(s string, limit int) bool {
-	return len(s) <= limit && utf8.ValidString(s) &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
-}
-
-// validTime is what survives a round trip through a record.
-func validTime(t time.Time) bool { return !t.Before(time.Unix(0, 0)) && t.Year() <= 9999 }

@@ -13,6 +13,13 @@ import (
 // SitesPrefix is the prefix of the site documents.
 const SitesPrefix = "sites"
 
+// SitesCurrent is the prefix of the newest versions of the site documents. No key below it
+// is ever removed: see Documents.
+const SitesCurrent = SitesPrefix + "/" + current
+
+// current is where, below the prefix of documents, the current versions stand.
+const current = "current"
+
 // Limits of documents.
 const (
 	MaxText    = 256 << 10 // bytes of a document's text
@@ -227,7 +234,7 @@ func (d *Documents) history(ctx context.Context, name string) ([]Document, error
 // All blocks until the documents have a version other than after (0: returns at
 // once) and returns the current version of each.
 func (d *Documents) All(ctx context.Context, after uint64) (AllDocuments, error) {
-	under := d.prefix + "/current"
+	under := d.prefix + "/" + current
 	pairs, err := d.kv.List(ctx, under, after)
 	if err != nil {
 		return AllDocuments{}, fmt.Errorf("list documents: %w", err)
@@ -262,7 +269,7 @@ func (d *Documents) current(ctx context.Context, name string) (record, Pair, err
 	return r, pair, err
 }
 
-func (d *Documents) currentKey(name string) string { return d.prefix + "/current/" + name }
+func (d *Documents) currentKey(name string) string { return d.prefix + "/" + current + "/" + name }
 
 // historyKey sorts by version.
 func (d *Documents) historyKey(name string, version int) string {

@@ -32,7 +32,7 @@ import (
 // Times of a Keeper.
 const (
 	firstWait  = 2 * time.Second  // for the cluster's first answer, before the disk's is taken
-	writeEvery = time.Second      // at most, of each file
+	writeEvery = time.Second      // at most
 	retryWrite = 10 * time.Second // after a write that failed
 	comeBack   = 10 * time.Second // members have that long to come back after this node has,
 	forgetLost = time.Minute      // and that long where this node itself does not
@@ -62,6 +62,7 @@ type Keeper struct {
 	members shelf[cluster.Nodes]
 	sites   shelf[cluster.Pairs]
 	crowd   crowd
+	lost    int // site documents, at the last news; guarded by sites.mu
 }
 
 // Open reads what was kept; what cannot be used of it is logged and left alone until it
@@ -77,14 +78,14 @@ func Open(c Config, of cluster.Cluster) (*Keeper, error) {
 	}
 	k.members = shelf[cluster.Nodes]{
 		what: "members", log: c.Log, read: of.Nodes, version: func(n cluster.Nodes) uint64 { return n.Version },
-		merge: k.crowd.merge, keep: k.disk.save(fileMembers, func(n cluster.Nodes) ([]byte, error) { return encodeNodes(n.List) }),
+		merge: k.crowd.merge, keep: saver(k.disk, fileMembers, func(n cluster.Nodes) ([]byte, error) { return encodeNodes(n.List) }),
 	}
 	k.sites = shelf[cluster.Pairs]{
 		what: "site documents", log: c.Log, version: func(p cluster.Pairs) uint64 { return p.Version },
 		read: func(ctx context.Context, after uint64) (cluster.Pairs, error) {
 			return of.List(ctx, cluster.SitesCurrent, after)
 		},
-		merge: k.mergeSites, keep: k.disk.save(fileSites, func(p cluster.Pairs) ([]byte, error) { return encodePairs(p.List), nil }),
+		merge: k.mergeSites, keep: saver(k.disk, fileSites, func(p cluster.Pairs) ([]byte, error) { return encodePairs(p.List), nil }),
 	}
 	if k.disk != nil {
 		if list, at, ok := load(k.disk, fileMembers, decodeNodes); ok {
@@ -147,7 +148,9 @@ func (k *Keeper) State() State {
 		s = m
 	}
 	for _, p := range k.Lost() {
-		s.Lost = append(s.Lost, strings.TrimPrefix(p.Key, cluster.SitesCurrent+"/"))
+		if doc, deleted, err := cluster.DocumentOf(p); err == nil && !deleted {
+			s.Lost = append(s.Lost, doc.Name)
+		}
 	}
 	s.Missing = k.crowd.count()
 	return s

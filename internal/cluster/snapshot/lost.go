@@ -12,11 +12,14 @@ import (
 // mergeSites keeps the documents that are missing from the news: nobody removes one.
 func (k *Keeper) mergeSites(old, news cluster.Pairs, _ time.Time) (cluster.Pairs, time.Time) {
 	lost := missing(old.List, news.List)
-	if len(lost) == 0 {
-		return news, time.Time{}
+	switch before := k.lost; {
+	case len(lost) > before:
+		k.log.Error("cluster's store has lost site documents, which are kept", "lost", len(lost), "left", len(news.List))
+	case len(lost) == 0 && before > 0:
+		k.log.Info("cluster's store has all site documents again")
 	}
-	if n := len(lost); n != len(missing(old.List, k.sites.lastNews)) {
-		k.log.Error("cluster's store has lost site documents, which are kept", "sites", n, "left", len(news.List))
+	if k.lost = len(lost); k.lost == 0 {
+		return news, time.Time{}
 	}
 	return cluster.NewPairs(append(lost, news.List...)), time.Time{}
 }
@@ -32,9 +35,8 @@ func missing(old, news []cluster.Pair) []cluster.Pair {
 	return lost
 }
 
-// Lost are the records of the site documents that the cluster's store has lost, deleted
-// ones among them, sorted by key; put back under their keys, where there is nothing, they
-// are what they were.
+// Lost are the records of the site documents that the cluster's store has lost, those of
+// deleted ones among them, sorted by key; see cluster.Documents.Restore.
 func (k *Keeper) Lost() []cluster.Pair {
 	if k == nil {
 		return nil
@@ -55,6 +57,7 @@ type crowd struct {
 	mu struct {
 		sync.Mutex
 		seen    bool      // this node was in the news
+		empty   bool      // the last news was of nobody
 		since   time.Time // when news came without it; zero while there is nothing to distrust
 		back    time.Time // when it was in the news again
 		missing int
@@ -65,6 +68,17 @@ type crowd struct {
 func (c *crowd) merge(old, news cluster.Nodes, now time.Time) (cluster.Nodes, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if len(news.List) == 0 {
+		// Not even this node: the store is empty, for as long as it says so.
+		c.mu.empty, c.mu.missing = true, len(old.List)
+		return cluster.NewNodes(slices.Clone(old.List)), time.Time{}
+	}
+	if c.mu.empty {
+		c.mu.empty = false
+		if len(old.List) > 0 {
+			c.mu.since, c.mu.back = now, time.Time{}
+		}
+	}
 	here := slices.ContainsFunc(news.List, func(n cluster.Node) bool { return n.Name == c.self })
 	switch {
 	case here && !c.mu.since.IsZero() && c.mu.back.IsZero():
@@ -77,10 +91,6 @@ func (c *crowd) merge(old, news cluster.Nodes, now time.Time) (cluster.Nodes, ti
 	c.mu.seen = c.mu.seen || here
 	var until time.Time
 	switch {
-	case len(news.List) == 0:
-		// Not even this node: the store is empty, for as long as it says so.
-		c.mu.missing = len(old.List)
-		return cluster.NewNodes(slices.Clone(old.List)), time.Time{}
 	case !c.mu.back.IsZero():
 		until = c.mu.back.Add(comeBack)
 	case !c.mu.since.IsZero():

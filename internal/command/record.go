@@ -19,6 +19,7 @@ const Version = 2
 // Limits of one record.
 const (
 	MaxScopes     = 500                 // scopes in one command
+	MaxMatches    = 16                  // of them with a predicate
 	MaxScopeBytes = 8 << 10             // bytes of one scope's value
 	MaxTagBytes   = 1 << 10             // bytes of a surrogate key
 	MaxBoundaries = 16                  // slashes in a path prefix

@@ -48,7 +48,13 @@ func (c Command) Validate() error {
 	case len(c.Scopes) == 0 || len(c.Scopes) > MaxScopes:
 		return fmt.Errorf("%w: %d scopes, 1 to %d are possible", ErrInvalid, len(c.Scopes), MaxScopes)
 	}
+	matches := 0
 	for i, s := range c.Scopes {
+		if s.Kind == ScopeMatch {
+			if matches++; matches > MaxMatches {
+				return fmt.Errorf("%w: more than %d predicates", ErrInvalid, MaxMatches)
+			}
+		}
 		if err := s.Validate(); err != nil {
 			return fmt.Errorf("%w: scope %d: %w", ErrInvalid, i+1, err)
 		}

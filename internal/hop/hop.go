@@ -5,7 +5,6 @@
 //
 //	request:   Freshet-Hop:   <proof>
 //	           Freshet-Fence: log=<id>, hard=<seq>, floor=<seq>, born=<seq>
-//	           Freshet-Stale: only
 //	response:  Freshet-True:  log=<id>, born=<seq>, asof=<seq>
 //
 // Ids are 16 hexadecimal digits, sequences decimal. A part that is absent is zero.
@@ -33,7 +32,6 @@ const (
 	ProofField = "Freshet-Hop"
 	FenceField = "Freshet-Fence"
 	TrueField  = "Freshet-True"
-	StaleField = "Freshet-Stale"
 )
 
 // ErrMalformed: a hop field from a trusted node cannot be read.
@@ -77,16 +75,6 @@ type Truth struct {
 func (t Truth) Satisfies(f Fence) bool {
 	return t.Log == f.Log && t.AsOf >= f.Hard && t.AsOf >= f.Floor && t.Born >= f.Born
 }
-
-// staleOnly is the value of StaleField.
-const staleOnly = "only"
-
-// AskStale makes of a request one for what is stored alone, stale or not, as far as it may
-// be used when no parent answers: the child knows of nobody else who could be asked.
-func AskStale(h *header.Block) error { return h.Set(StaleField, staleOnly) }
-
-// StaleAsked reports whether a trusted request is for what is stored alone; see AskStale.
-func StaleAsked(h *header.Block) bool { return h.Get(StaleField) == staleOnly }
 
 // AppendTo writes the fence into h.
 func (f Fence) AppendTo(h *header.Block) error {

@@ -16,6 +16,7 @@ const (
 	maxID   = 64
 	maxSite = 63
 	maxBy   = 256
+	maxBase = 261 // a host name of 253, a colon and a port, and room
 )
 
 // What records of version 1 can say.

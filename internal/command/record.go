@@ -60,6 +60,9 @@ type Scope struct {
 	Site  string           `json:"site,omitempty"`
 	Value string           `json:"value,omitempty"`
 	Match *predicate.Match `json:"match,omitempty"` // of ScopeMatch alone
+	// Base is the scheme and authority under which clients ask for a URL: "https://host".
+	// A Refresh or Prefetch names it, so that nodes can ask in their place.
+	Base string `json:"base,omitempty"`
 }
 
 // Command is one record of the command log. It is immutable once appended.

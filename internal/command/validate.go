@@ -58,6 +58,9 @@ func (c Command) Validate() error {
 		if err := s.Validate(); err != nil {
 			return fmt.Errorf("%w: scope %d: %w", ErrInvalid, i+1, err)
 		}
+		if named := s.Base != ""; named != (s.Kind == ScopeURL && (c.Kind == Refresh || c.Kind == Prefetch)) {
+			return fmt.Errorf("%w: scope %d: a base is of the urls of a refresh and a prefetch", ErrInvalid, i+1)
+		}
 		if !c.Kind.Takes(s.Kind) {
 			return fmt.Errorf("%w: scope %d: a %s takes no %s", ErrInvalid, i+1, c.Kind, s.Kind)
 		}
@@ -72,6 +75,9 @@ func (s Scope) Validate() error {
 	}
 	if s.Match != nil && s.Kind != ScopeMatch {
 		return fmt.Errorf("a %.40s has no predicate", s.Kind)
+	}
+	if s.Base != "" && !validBase(s.Base) {
+		return fmt.Errorf("base %.80q: http or https, host and port", s.Base)
 	}
 	switch s.Kind {
 	case ScopeURL, ScopeKey, ScopePrefix, ScopeTag, ScopeSite:
@@ -133,6 +139,16 @@ func (s Scope) Validate() error {
 func validSite(name string) bool {
 	return name != "" && len(name) <= maxSite &&
 		strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// validBase is a scheme and an authority without user information.
+func validBase(base string) bool {
+	authority, ok := strings.CutPrefix(base, "https://")
+	if !ok {
+		authority, ok = strings.CutPrefix(base, "http://")
+	}
+	return ok && authority != "" && len(authority) <= maxBase &&
+		strings.Trim(authority, "abcdefghijklmnopqrstuvwxyz0123456789-._:[]") == ""
 }
 
 // validText is UTF-8 without control characters, of at most limit bytes.

@@ -28,6 +28,7 @@ func removing(c command.Command, noStore command.Seconds) command.Command {
 
 var (
 	url    = command.Scope{Kind: command.ScopeURL, Site: "demo", Value: "/a?b&c"}
+	asked  = command.Scope{Kind: command.ScopeURL, Site: "demo", Value: "/a?b&c", Base: "https://www.example.com:8443"}
 	key    = command.Scope{Kind: command.ScopeKey, Site: "demo", Value: "demo\nwww.example.com/a\n+header accept:x"}
 	prefix = command.Scope{Kind: command.ScopePrefix, Site: "demo", Value: "/a/b/"}
 	tag    = command.Scope{Kind: command.ScopeTag, Site: "demo", Value: "shelf 7"}
@@ -58,9 +59,9 @@ var golden = []struct {
 	{"no_store", removing(of(command.Purge, url), 600), []version1.Scope{{Kind: "site", Site: "demo"}}},
 	{"invalidate", of(command.Invalidate, url, tag), []version1.Scope{{Kind: "site", Site: "demo"}}},
 	{"invalidate everything", of(command.Invalidate, all), []version1.Scope{{Kind: "all"}}},
-	{"refresh", of(command.Refresh, url, key), []version1.Scope{{Kind: "site", Site: "demo"}}},
+	{"refresh", of(command.Refresh, asked, key), []version1.Scope{{Kind: "site", Site: "demo"}}},
 	{"prefetch", func() command.Command {
-		c := of(command.Prefetch, url)
+		c := of(command.Prefetch, asked)
 		c.For = command.Target{Role: "mid", PoP: "ams1"}
 		return c
 	}(), []version1.Scope{{Kind: "site", Site: "demo"}}},
@@ -234,6 +235,9 @@ func TestEncodeRefusesVersion2(t *testing.T) {
 		"purge of a match":          of(command.Purge, match),
 		"ban of a url":              of(command.Ban, url),
 		"refresh of a site":         of(command.Refresh, whole),
+		"purge with a base":         of(command.Purge, asked),
+		"prefetch without a base":   of(command.Prefetch, url),
+		"bad base":                  of(command.Refresh, command.Scope{Kind: command.ScopeURL, Site: "demo", Value: "/", Base: "https://a@b"}),
 		"prefetch of a key":         of(command.Prefetch, key),
 		"soft purge":                change(of(command.Purge, url), func(c *command.Command) { c.Soft = true }),
 		"no_store of an invalidate": removing(of(command.Invalidate, url), 1),

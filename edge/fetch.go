@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,7 +75,8 @@ func (f *fill) spec(fence hop.Fence, inform func(int, *header.Block), seen respo
 }
 
 // passSpec says how to hand a request on whose answer is not stored. It shares the
-// request's body, which nobody reads after the answer's head.
+// request's body, which goes on to the parent also while its answer arrives; reads of it
+// fail once the request has been answered.
 func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 	w.own()
 	inform, quiet := informer(w.to)
@@ -89,14 +91,42 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 					Key: w.key.Text, Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
 					Header: w.rules.PassHeader(w.req), Body: w.req.Body, Length: w.req.Length, Inform: inform,
 				}
+				if _, ok := w.to.(exchange.Upgrader); ok {
+					up.Upgrade = w.req.Upgrade
+				}
 				if err := e.forOrigin(p, &up, &w.rules, true); err != nil {
 					return up, err
 				}
-				return up, sayEarly(up.Header, w.req)
+				return up, errors.Join(sayEarly(up.Header, w.req), sayOfHop(up.Header, w.req))
 			})
 		},
 		Admit: func(*upstream.Reply) *response.Response { return nil },
 	}, quiet
+}
+
+// sayOfHop says to the parent what the client has said to this node alone, where it holds
+// for the next hop as well: that trailers are welcome (RFC 9110 §10.1.4), and that its body
+// waits for a word (§10.1.1). The listener gives that word when the body is first read.
+func sayOfHop(h *header.Block, req *exchange.Request) (err error) {
+	if wantsTrailers(req.Header) {
+		err = h.Set("TE", "trailers")
+	}
+	if req.Body != nil && strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
+		err = errors.Join(err, h.Set("Expect", "100-continue"))
+	}
+	return err
+}
+
+// wantsTrailers reports whether TE says that trailers are welcome.
+func wantsTrailers(h *header.Block) bool {
+	for value := range h.Values("TE") {
+		for coding := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.Trim(coding, " \t"), "trailers") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // forOrigin makes of a request what an origin gets, rather than a tier of ours.

@@ -160,6 +160,7 @@ func allowed(f *node.File) limits.Config {
 	c := limits.Config{
 		HeaderBytes: int(l.HeaderBytes), HeaderFields: l.HeaderFields, BodyBytes: int64(l.BodyBytes),
 		HeadTimeout: time.Duration(l.HeadTimeout), IdleTimeout: time.Duration(l.IdleTimeout), BodyTimeout: time.Duration(l.BodyTimeout),
+		QuietTimeout: time.Duration(l.QuietTimeout),
 		WriteTimeout: time.Duration(l.WriteTimeout), HandshakeTimeout: time.Duration(l.HandshakeTimeout), ConnTimeout: time.Duration(l.ConnTimeout),
 		Conns: l.Conns, Streams: l.Streams, Resets: l.Resets, Controls: l.Controls,
 	}

@@ -17,10 +17,12 @@ type metrics struct {
 	refreshes, collapsed, aborted prometheus.Counter
 	upstream                      *prometheus.CounterVec
 	unstored                      *prometheus.CounterVec
+	tunnels                       tunnels
 }
 
 func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, error) {
 	m := &metrics{
+		tunnels: newTunnels(),
 		refreshes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "freshet_edge_refreshes_total",
 			Help: "Fetches begun in the background for what was served within stale-while-revalidate.",
@@ -43,7 +45,7 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 		}, []string{"reason"}),
 	}
 	for _, c := range []prometheus.Collector{
-		&m.requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored,
+		&m.requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored, m.tunnels.ends, m.tunnels.bytes,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_marks",
 			Help: "Purge marks held in RAM. It rises with purges and is bounded.",

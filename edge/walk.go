@@ -135,7 +135,11 @@ func (w *walk) enter() {
 func (w *walk) admit() (why refusal, text string) {
 	e := w.edge
 	if w.req.Header.Has("Connection") {
+		trailers := wantsTrailers(w.req.Header)
 		w.req.Header.RemoveHopByHop() // first: what goes no further must not shape a key
+		if trailers {
+			_ = w.req.Header.Set("TE", "trailers") // there is room where it was
+		}
 	}
 	if w.site = e.sites.Load().byHost(w.req.Host); w.site == nil {
 		return refusedHost, "no site here has the host " + w.req.Host
@@ -167,7 +171,7 @@ func (w *walk) past() string {
 	switch {
 	case w.req.Method != "GET" && w.req.Method != "HEAD" || w.req.Body != nil:
 		return "method"
-	case w.rules.Bypass:
+	case w.rules.Bypass, w.req.Upgrade != "":
 		return "bypass"
 	}
 	return ""
@@ -340,6 +344,10 @@ func (w *walk) pass(why string) {
 	w.status, w.passed = cacheStatus{node: w.edge.pseudonym, fwd: why}, true
 	spec, quiet := w.edge.passSpec(w)
 	defer quiet()
+	if to, ok := w.to.(exchange.Upgrader); ok && w.req.Upgrade != "" {
+		w.offer(to, spec, quiet)
+		return
+	}
 	f := w.edge.fills.Alone(w.ctx, hop.Fence{}, spec)
 	defer f.Leave()
 	// Not under the client's context: the fetch, which ends with that, reads the request.

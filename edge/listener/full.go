@@ -54,7 +54,8 @@ func (f *Full) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	to := &responder{w: w, head: r.Method == http.MethodHead, old: !r.ProtoAtLeast(1, 1), last: last, conn: conn}
-	defer to.reset()
+	to.body, _ = req.Body.(*body)
+	defer to.finish()
 	f.Handler.Serve(r.Context(), req, to)
 	if to.broken || !to.answered { // net/http would make an answer up
 		panic(http.ErrAbortHandler) // the only way to make net/http break a transfer off
@@ -115,6 +116,9 @@ func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Re
 		req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
 	}
 	if r.ContentLength == 0 {
+		if conn, ok := req.Conn.(*fullConn); ok && conn != nil && r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoAtLeast(1, 1) {
+			req.Upgrade = offered(h)
+		}
 		// From now on net/http looks whether the client is still there, however long the
 		// answer takes.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
@@ -157,17 +161,50 @@ type responder struct {
 	old    bool      // the client speaks HTTP/1.0
 	last   bool      // of the connection
 	conn   *fullConn // nil where another server has it
+	body   *body     // of the request; nil for none
 	broken bool
 
 	answered bool
-	open     bool // a body is under way whose end is that of the connection
+	early    bool    // before the request had come to its end
+	open     bool    // a body is under way whose end is that of the connection
+	tunnel   *tunnel // in place of an answer
 }
 
-// reset cuts the connection where its end would be taken for that of a body which has
-// not come to it (RFC 9112 §8).
-func (to *responder) reset() {
-	if to.open && to.conn != nil {
+// finish is called when the handler has returned, or panicked. It cuts the connection
+// where its end would be taken for that of a body which has not come to it (RFC 9112 §8).
+func (to *responder) finish() {
+	if to.tunnel != nil {
+		to.tunnel.Close()
+		return
+	}
+	if to.early || to.body != nil && !to.answered {
+		to.body.end()
+	}
+	if to.conn == nil {
+		return
+	}
+	if to.open {
 		to.conn.reset()
+	} else if to.early && !to.broken {
+		to.conn.linger.Store(true)
+	}
+}
+
+// beforeRequest prepares an answer that comes before all of the request has been read.
+// That of a body which nobody reads is left to net/http, which reads a little of it so that
+// the connection may be kept. Where somebody reads it net/http must not take any of it away,
+// and the answer is the last of the connection: nobody knows when the request will end.
+func (to *responder) beforeRequest(a *exchange.Answer) {
+	streams := a.Bytes == nil && a.Stream != nil
+	if to.body == nil || to.body.isWhole() || !streams && to.body.unwanted() {
+		return
+	}
+	_ = http.NewResponseController(to.w).EnableFullDuplex()
+	to.early, to.last = true, true
+	if streams {
+		to.body.answered()
+	} else {
+		to.body.end()
 	}
 }
 
@@ -186,6 +223,9 @@ func (to *responder) Inform(status int, h *header.Block) {
 
 // Respond sends the answer.
 func (to *responder) Respond(a *exchange.Answer) error {
+	if to.tunnel != nil {
+		return exchange.ErrAborted
+	}
 	to.answered = true
 	out := to.w.Header()
 	for _, block := range []*header.Block{a.Header, a.Extra} {
@@ -199,7 +239,7 @@ func (to *responder) Respond(a *exchange.Answer) error {
 			out[name] = append(out[name], strings.Clone(value))
 		}
 	}
-	if to.last || to.conn != nil && to.conn.last() {
+	if to.beforeRequest(a); to.last || to.conn != nil && to.conn.last() {
 		out["Connection"] = []string{"close"}
 	}
 	if out["Content-Type"] == nil {
@@ -217,6 +257,9 @@ func (to *responder) Respond(a *exchange.Answer) error {
 		_, err = to.w.Write(a.Bytes)
 	case a.Stream != nil:
 		to.open = to.old && a.Length < 0
+		if a.Length < 0 { // its first piece may be long in coming
+			_ = http.NewResponseController(to.w).Flush() // what is written after it meets the same error
+		}
 		if err = to.stream(a.Stream, a.Length); err != nil {
 			break
 		}

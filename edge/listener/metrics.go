@@ -34,12 +34,13 @@ const (
 	protocolFull                 // HTTP/1.1, by net/http
 	protocol2
 	protocol3
+	protocolUpgraded // another one than HTTP
 	protocols
 )
 
 var (
 	kindNames     = [kinds]string{"http", "https", "quic"}
-	protocolNames = [protocols]string{"new", "http/1.1", "http/1.1-full", "http/2", "http/3"}
+	protocolNames = [protocols]string{"new", "http/1.1", "http/1.1-full", "http/2", "http/3", "upgraded"}
 )
 
 // metrics are what the listeners count. All of it is there from the start, so that
@@ -60,7 +61,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}, []string{"listener"})
 	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "freshet_edge_connections",
-		Help: "Connections open now, by protocol: new (in a TLS handshake, or before it), http/1.1, http/1.1-full (handed to the full lane, and counted as http/1.1 too), http/2, http/3. Many that stay new are clients that do not finish a handshake.",
+		Help: "Connections open now, by protocol: new (in a TLS handshake, or before it), http/1.1, http/1.1-full (handed to the full lane, and counted as http/1.1 too), http/2, http/3, upgraded (WebSocket and the like; counted as the HTTP that they began with too). Many that stay new are clients that do not finish a handshake.",
 	}, []string{"protocol"})
 	cut := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "freshet_edge_limited_total",
@@ -101,7 +102,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 type requests [protocols]spread
 
 var requestsDesc = prometheus.NewDesc("freshet_edge_protocol_requests_total",
-	"Requests, by the protocol that carried them: http/1.1, http/1.1-full (what the fast lane does not read itself), http/2, http/3.",
+	"Requests, by the protocol that carried them: http/1.1, http/1.1-full (what the fast lane does not read itself), http/2, http/3, and those of them that went over to another protocol (upgraded).",
 	[]string{"protocol"}, nil)
 
 // Describe is of prometheus.Collector.

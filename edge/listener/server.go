@@ -261,14 +261,21 @@ func (s *Server) drain(within time.Duration) error {
 	return nil
 }
 
-// cut closes what is open over TCP and says how many connections that were.
+// cut closes what is open over TCP and says how many connections that were. Those that
+// speak another protocol do not count: they go on for as long as both sides like.
 func (s *Server) cut() int {
 	s.mu.Lock()
 	open := slices.Collect(maps.Keys(s.mu.open)) // before one ends because its request is cut
+	upgraded := 0
+	for c := range s.mu.full {
+		if c.upgraded.Load() {
+			upgraded++
+		}
+	}
 	s.mu.Unlock()
 	s.cutRequests()
 	for _, conn := range open {
 		go conn.Close() // which waits for a handler that runs within a read
 	}
-	return len(open)
+	return len(open) - upgraded
 }

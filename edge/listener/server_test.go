@@ -219,7 +219,7 @@ func TestEveryProtocolReachesTheHandler(t *testing.T) {
 			t.Errorf("%v requests of %s, want %v", got, protocolNames[p], want)
 		}
 	}
-	if n, err := testutil.GatherAndCount(reg, "freshet_edge_protocol_requests_total"); n != 4 || err != nil {
+	if n, err := testutil.GatherAndCount(reg, "freshet_edge_protocol_requests_total"); n != 5 || err != nil {
 		t.Errorf("%d counts of requests, %v", n, err)
 	}
 	if problems, err := testutil.GatherAndLint(reg); len(problems) > 0 || err != nil {

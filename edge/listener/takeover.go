@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/edge/listener/h1"
 	"freshet/edge/listener/h2"
 	"freshet/edge/listener/limits"
 )
@@ -152,6 +153,8 @@ type fullConn struct {
 	client   *client
 	unread   []byte
 	inBody   atomic.Bool // a handler runs: what is read is its body
+	linger   atomic.Bool // the client may still be sending when it is closed, and has an answer to read
+	upgraded atomic.Bool // it speaks another protocol than HTTP
 	state    atomic.Int32
 	once     sync.Once
 	closed   chan struct{}
@@ -309,6 +312,9 @@ func (c *fullConn) reset() {
 
 // Close closes the connection.
 func (c *fullConn) Close() error {
+	if c.linger.Swap(false) {
+		h1.Linger(c)
+	}
 	err := c.Conn.Close()
 	c.once.Do(func() { close(c.closed) })
 	return err

@@ -42,6 +42,7 @@ type Limits struct {
 	HeadTimeout      document.Duration `yaml:"head_timeout,omitempty" default:"10s" min:"100ms" max:"1h" doc:"From the first byte of a request's head to its last, and until the first one comes."`
 	IdleTimeout      document.Duration `yaml:"idle_timeout,omitempty" default:"75s" min:"100ms" max:"1d" doc:"How long a connection may be idle between requests."`
 	BodyTimeout      document.Duration `yaml:"body_timeout,omitempty" default:"30s" min:"100ms" max:"1h" doc:"Between two pieces of a request's body. The whole may take as long as it likes."`
+	QuietTimeout     document.Duration `yaml:"quiet_timeout,omitempty" default:"1h" min:"100ms" max:"1d" doc:"How long a connection that has been upgraded (WebSocket) may be silent, a request of gRPC, and one whose answer has begun."`
 	WriteTimeout     document.Duration `yaml:"write_timeout,omitempty" default:"30s" min:"100ms" max:"1h" doc:"Between two pieces of an answer that the client takes. The whole may take as long as it likes."`
 	HandshakeTimeout document.Duration `yaml:"handshake_timeout,omitempty" default:"10s" min:"100ms" max:"1h" doc:"For a TLS handshake, and for the head of the PROXY protocol."`
 	ConnTimeout      document.Duration `yaml:"connection_timeout,omitempty" min:"0s" doc:"How old a connection may become before its next answer is its last; 0: as old as it likes."`

@@ -39,7 +39,7 @@ const (
 // leastLimits are the limits where nothing is said.
 var leastLimits = Limits{
 	HeaderBytes: 32 << 10, HeaderFields: 256, HeadTimeout: document.Duration(10 * time.Second), IdleTimeout: document.Duration(75 * time.Second),
-	BodyTimeout: document.Duration(30 * time.Second), WriteTimeout: document.Duration(30 * time.Second), HandshakeTimeout: document.Duration(10 * time.Second),
+	BodyTimeout: document.Duration(30 * time.Second), QuietTimeout: document.Duration(time.Hour), WriteTimeout: document.Duration(30 * time.Second), HandshakeTimeout: document.Duration(10 * time.Second),
 	Streams: 128, Resets: 200, Controls: 1000,
 }
 

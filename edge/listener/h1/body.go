@@ -12,9 +12,15 @@ import (
 	"freshet/internal/header"
 )
 
-// stream sends a body whose head is gathered: the first piece goes together with it.
+// stream sends a body whose head is gathered: the first piece goes together with it, unless
+// the length is not known, as then that may be long in coming (events, say).
 func (to *responder) stream(a *exchange.Answer, inChunks bool) error {
 	s := sink{conn: to.w.conn, chunked: inChunks}
+	if inChunks {
+		if err := to.w.conn.flush(); err != nil {
+			return err
+		}
+	}
 	if err := outlet.Send(&s, a.Stream, a.Length); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	HeadTimeout      time.Duration // from a head's first byte to its last, and for a connection's first head from its accept (after a handshake: from that); 10 s
 	IdleTimeout      time.Duration // from an answer's end to the next request's first byte; 75 s
 	BodyTimeout      time.Duration // between two pieces of a request's body, while somebody waits for one; 30 s
+	QuietTimeout     time.Duration // the same where silence is usual: of a request of gRPC, and of any whose answer has begun; and of a connection that has gone over to another protocol, in both directions; 1 h
 	WriteTimeout     time.Duration // between two pieces of an answer that the client takes; 30 s. The whole may take as long as it likes
 	HandshakeTimeout time.Duration // of a TLS handshake, and for the head of the PROXY protocol before it; 10 s
 	ConnTimeout      time.Duration // of a connection from its accept: after that it is drained; 0: none
@@ -48,6 +49,7 @@ const (
 	DefaultHeadTimeout      = 10 * time.Second
 	DefaultIdleTimeout      = 75 * time.Second
 	DefaultBodyTimeout      = 30 * time.Second
+	DefaultQuietTimeout     = time.Hour
 	DefaultWriteTimeout     = 30 * time.Second
 	DefaultHandshakeTimeout = 10 * time.Second
 	DefaultConnsPerAddr     = 1024
@@ -63,6 +65,7 @@ func (c Config) WithDefaults() Config {
 	or(&c.HeadTimeout, DefaultHeadTimeout)
 	or(&c.IdleTimeout, DefaultIdleTimeout)
 	or(&c.BodyTimeout, DefaultBodyTimeout)
+	or(&c.QuietTimeout, DefaultQuietTimeout)
 	or(&c.WriteTimeout, DefaultWriteTimeout)
 	or(&c.HandshakeTimeout, DefaultHandshakeTimeout)
 	if c.Conns == 0 {
@@ -95,6 +98,7 @@ func (c Config) Validate() error {
 		{"head timeout", int64(c.HeadTimeout), int64(time.Millisecond), int64(time.Hour), false},
 		{"idle timeout", int64(c.IdleTimeout), int64(time.Millisecond), int64(24 * time.Hour), false},
 		{"body timeout", int64(c.BodyTimeout), int64(time.Millisecond), int64(time.Hour), false},
+		{"quiet timeout", int64(c.QuietTimeout), int64(time.Millisecond), int64(24 * time.Hour), false},
 		{"write timeout", int64(c.WriteTimeout), int64(time.Millisecond), int64(time.Hour), false},
 		{"handshake timeout", int64(c.HandshakeTimeout), int64(time.Millisecond), int64(time.Hour), false},
 		{"connection timeout", int64(c.ConnTimeout), 0, 1<<63 - 1, false},

@@ -76,7 +76,9 @@ func (d *Distributor) Run(ctx context.Context) error {
 	tasks := []run.Task{
 		{Name: "progress", Run: d.watchProgress},
 		{Name: "members", Run: d.watchMembers},
-		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, d.docs, d.log, d.sites.publish) }},
+		{Name: "sites", Run: func(ctx context.Context) error {
+			return site.Watch(ctx, cluster.NewDocuments(d.env.Watched(), cluster.SitesPrefix), d.log, d.sites.publish)
+		}},
 		{Name: "log", Run: d.watchLog},
 		{Name: "lead", Run: d.lead},
 	}

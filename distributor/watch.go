@@ -134,7 +134,7 @@ func (d *Distributor) leaderProbe() error {
 
 // watchMembers keeps membership up to date until ctx ends.
 func (d *Distributor) watchMembers(ctx context.Context) error {
-	return cluster.WatchNodes(ctx, d.env.Cluster, d.log, func(n cluster.Nodes) { d.members.Store(&n) })
+	return cluster.WatchNodes(ctx, d.env.Watched(), d.log, func(n cluster.Nodes) { d.members.Store(&n) })
 }
 
 // nodes is membership as of now.
@@ -142,7 +142,7 @@ func (d *Distributor) nodes(ctx context.Context) ([]cluster.Node, error) {
 	if m := d.members.Load(); m != nil {
 		return m.List, nil
 	}
-	m, err := d.env.Cluster.Nodes(ctx, 0)
+	m, err := d.env.Watched().Nodes(ctx, 0)
 	return m.List, err
 }
 

@@ -43,11 +43,15 @@ func keep(f *node.File, on files.FS) (k kept, err error) {
 	if err != nil {
 		return k, err
 	}
-	for _, d := range f.Cache.Disk {
+	_, known := f.Kept()
+	for i, d := range f.Cache.Disk {
 		c := disk.Config{Dir: d.Dir, Size: int64(d.Size), ScrubRate: int64(f.Cache.Scrub), FS: on}
 		if d.Dir == home {
 			k.marks.Bound = marksBound(c.Size)
 			c.Size -= k.marks.Bound
+		}
+		if i == 0 {
+			c.Size -= known
 		}
 		k.disks = append(k.disks, c)
 	}

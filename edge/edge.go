@@ -188,11 +188,11 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 		return nil, err
 	}
 	e.env.Health.Check("command log", follower.Ready)
-	docs := cluster.NewDocuments(e.env.Cluster, cluster.SitesPrefix)
+	docs := cluster.NewDocuments(e.env.Watched(), cluster.SitesPrefix)
 	return append(tasks, []run.Task{
 		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.setSites) }},
 		{Name: "members", Run: func(ctx context.Context) error {
-			return cluster.WatchNodes(ctx, e.env.Cluster, e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })
+			return cluster.WatchNodes(ctx, e.env.Watched(), e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })
 		}},
 		{Name: "command log", Run: func(ctx context.Context) error {
 			select {

@@ -144,7 +144,7 @@ func (o *Origin) server(h http.Handler) *http.Server {
 
 // watch keeps the snapshot of the sites up to date.
 func (o *Origin) watch(ctx context.Context) error {
-	docs := cluster.NewDocuments(o.env.Cluster, cluster.SitesPrefix)
+	docs := cluster.NewDocuments(o.env.Watched(), cluster.SitesPrefix)
 	return site.Watch(ctx, docs, o.env.Log, func(s *site.Snapshot) { o.sites.Store(s) })
 }
 

@@ -42,7 +42,7 @@ func New(env node.Env) (*Router, error) {
 		env:     env,
 		log:     env.Log,
 		metrics: newMetrics(env.Metrics),
-		docs:    cluster.NewDocuments(env.Cluster, cluster.SitesPrefix),
+		docs:    cluster.NewDocuments(env.Watched(), cluster.SitesPrefix),
 	}
 	cfg := nameserver.Config{
 		Listen:  env.File.Listen,

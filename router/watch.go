@@ -11,7 +11,7 @@ import (
 // watchMembers follows membership until ctx ends.
 func (r *Router) watchMembers(ctx context.Context) error {
 	cluster.Follow(ctx, r.log, "members", func(ctx context.Context, after uint64) (uint64, error) {
-		nodes, err := r.env.Cluster.Nodes(ctx, after)
+		nodes, err := r.env.Watched().Nodes(ctx, after)
 		if err != nil {
 			r.metrics.errors.Inc()
 			return 0, err

@@ -21,6 +21,7 @@ import (
 	"freshet/internal/cluster"
 	"freshet/internal/cluster/consul"
 	"freshet/internal/cluster/local"
+	"freshet/internal/cluster/snapshot"
 	"freshet/internal/node"
 	"freshet/internal/run"
 	"freshet/internal/telemetry"
@@ -100,6 +101,9 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 		if env.Cluster != cluster.Cluster(shared) {
 			defer env.Cluster.Close()
 		}
+		if env.Kept, err = openKept(env); err != nil {
+			return err
+		}
 		var closeBus func()
 		if env.Bus, closeBus, err = openBus(ctx, f, log); err != nil {
 			return err
@@ -108,6 +112,7 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 	}
 	begun := ctx // ends before the tasks' contexts do
 	var ready atomic.Bool
+	opened := make(chan struct{})
 	env.Health.Check("start", func() error {
 		if !ready.Load() {
 			return fmt.Errorf("%w: opening what was kept", telemetry.ErrNotReady)
@@ -132,9 +137,40 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 				return wrong(err)
 			}
 			ready.Store(true)
+			close(opened)
 			return role.Run(ctx)
 		}},
+		run.Task{Name: "last known", Run: func(ctx context.Context) error {
+			select {
+			case <-opened: // a disk's directory is the cache's first
+			case <-ctx.Done():
+				return nil
+			}
+			if env.Kept == nil {
+				<-ctx.Done()
+				return nil
+			}
+			return env.Kept.Run(ctx)
+		}},
 	)
+}
+
+// openKept opens what the node has last known of its cluster; nil where it keeps nothing.
+func openKept(env node.Env) (*snapshot.Keeper, error) {
+	c := &env.File.Cluster
+	if c.Kind == "local" {
+		return nil, nil // the cluster is this process, and keeps its own
+	}
+	dir, bytes := env.File.Kept()
+	kept, err := snapshot.Open(snapshot.Config{
+		Node: env.File.Name, Dir: dir, Bytes: bytes, Cluster: c.Kind + " " + c.Prefix, Secret: c.Secret.Value(),
+		Log: env.Log, Metrics: env.Metrics,
+	}, env.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	env.Health.Warn("last known", kept.Warning)
+	return kept, nil
 }
 
 // wrong gives an error of a role that cannot start its exit code.

@@ -13,6 +13,7 @@ import (
 	"freshet/internal/authority"
 	"freshet/internal/bus"
 	"freshet/internal/cluster"
+	"freshet/internal/cluster/snapshot"
 	"freshet/internal/run"
 	"freshet/internal/telemetry"
 )
@@ -27,6 +28,8 @@ type Env struct {
 	Health  *telemetry.Health
 	Admin   *telemetry.Admin // for the role to add pages to, before Run; nil where there is none
 	Cluster cluster.Cluster
+	// Kept remembers what was last known of Cluster; nil where nothing is kept. See Watched.
+	Kept *snapshot.Keeper
 	// Identity is what identity in the node file says; nil for a node without.
 	Identity *authority.Identity
 	Bus      bus.Bus
@@ -40,6 +43,15 @@ type Env struct {
 	// Succeeded, if not nil, waits until a successor of the process, if there is one, has
 	// opened its sockets, and reports whether it has.
 	Succeeded func(context.Context) bool
+}
+
+// Watched is the cluster for those who watch members and sites: it tells what was last
+// known while the cluster itself cannot.
+func (e Env) Watched() cluster.Cluster {
+	if e.Kept != nil {
+		return e.Kept
+	}
+	return e.Cluster
 }
 
 // ListenOn opens one address for TCP: where connections come by the thousand, with a

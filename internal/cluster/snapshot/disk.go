@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,10 @@ import (
 // names are those of the files; one that is being written has newSuffix.
 var names = map[kind]string{fileMembers: "members", fileSites: "sites"}
 
-const newSuffix = ".new"
+const (
+	newSuffix = ".new"
+	lockName  = "lock" // held by who is writing: a process and its successor may be two
+)
 
 // disk holds the files.
 type disk struct {
@@ -140,11 +144,15 @@ func (d *disk) flush() {
 	}
 	var errs []error
 	for k, what := range due {
-		if err := d.write(k, what); err != nil {
-			errs = append(errs, err)
+		err := d.write(k, what)
+		if err != nil {
 			d.again(k, what)
 		}
+		if !errors.Is(err, files.ErrLocked) {
+			errs = append(errs, err)
+		}
 	}
+	failed := len(slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil }))
 	err := errors.Join(errs...)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -155,8 +163,8 @@ func (d *disk) flush() {
 		d.log.Info("last snapshot of the cluster is written again", "dir", d.dir)
 	}
 	d.mu.err = err
-	d.mu.writes += uint64(len(due) - len(errs))
-	d.mu.failed += uint64(len(errs))
+	d.mu.writes += uint64(len(errs) - failed)
+	d.mu.failed += uint64(failed)
 }
 
 // again makes due what could not be written, unless there is something newer.
@@ -188,6 +196,11 @@ func (d *disk) write(k kind, what draft) (err error) {
 	if err := d.fs.MkdirAll(d.dir, 0o700); err != nil {
 		return fmt.Errorf("make directory of the last snapshot: %w", err)
 	}
+	lock, err := d.fs.Lock(filepath.Join(d.dir, lockName))
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", d.dir, err)
+	}
+	defer lock.Close()
 	f, err := d.fs.OpenFile(d.path(k)+newSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

@@ -38,6 +38,7 @@ type body struct {
 		buffered int64
 		asked    bool
 		ended    bool
+		patient  bool // it may be silent for long
 		err      error
 		wake     chan struct{} // made when somebody waits, closed when something comes
 	}
@@ -115,6 +116,14 @@ func (b *body) rest(came int64) int64 {
 	return max(0, b.mu.want-came)
 }
 
+// answered tells it that an answer has begun that may depend on what is still to come: the
+// client may take its time from now on.
+func (b *body) answered() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.patient = true
+}
+
 // fail ends it with an error for who reads it.
 func (b *body) fail(err error) {
 	b.mu.Lock()
@@ -166,13 +175,17 @@ func (b *body) wait() {
 	if b.mu.wake == nil {
 		b.mu.wake = make(chan struct{})
 	}
-	wake, first := b.mu.wake, !b.mu.asked
+	wake, first, patient := b.mu.wake, !b.mu.asked, b.mu.patient
 	b.mu.asked = true
 	b.mu.Unlock()
 	if first {
 		b.conn.proceed(b)
 	}
-	timer := time.NewTimer(b.conn.srv.limits.BodyTimeout)
+	limit := b.conn.srv.limits.BodyTimeout
+	if patient {
+		limit = b.conn.srv.limits.QuietTimeout
+	}
+	timer := time.NewTimer(limit)
 	stalled := false
 	select {
 	case <-wake:
@@ -181,7 +194,7 @@ func (b *body) wait() {
 	}
 	timer.Stop()
 	b.mu.Lock()
-	if stalled && b.mu.buffered == 0 && !b.mu.ended && b.mu.err == nil {
+	if stalled && patient == b.mu.patient && b.mu.buffered == 0 && !b.mu.ended && b.mu.err == nil {
 		b.conn.srv.limited(limits.BodyTimeout)
 		b.drop(exchange.ErrBodyStalled)
 	}

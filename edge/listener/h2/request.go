@@ -289,6 +289,7 @@ func (c *conn) open(st *stream) error {
 	} else {
 		b := &body{conn: c, st: st, most: c.srv.limits.BodyBytes}
 		b.mu.want = h.length
+		b.mu.patient = exchange.IsGRPC(h.fields.Get("Content-Type"))
 		if b.most > 0 && h.length > b.most {
 			c.srv.limited(limits.BodyBytes)
 			b.mu.err = exchange.ErrBodyTooLarge

@@ -125,15 +125,44 @@ func (to *responder) Respond(a *exchange.Answer) error {
 			return to.abort(errLength)
 		}
 		p.data, p.end = a.Bytes, true
+	case a.Length == 0:
+		return to.empty(a, p)
 	default:
 		return to.stream(a, p)
 	}
 	return st.send(p)
 }
 
+// empty sends an answer whose body has no bytes: as a head that ends the stream, unless
+// there is a trailer. gRPC tells the two apart.
+func (to *responder) empty(a *exchange.Answer, p piece) error {
+	for {
+		n, err := a.Stream.Read(make([]byte, 1))
+		if n > 0 {
+			return to.abort(errLength)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return to.abort(err)
+		}
+	}
+	p.end = true
+	if a.Trailer != nil {
+		if t := a.Trailer(); t != nil && t.Len() > 0 {
+			p.trailer = t
+		}
+	}
+	return to.st.send(p)
+}
+
 // stream sends an answer whose body comes as it is read.
 func (to *responder) stream(a *exchange.Answer, p piece) error {
 	p.more = true
+	if to.st.body != nil {
+		to.st.body.answered()
+	}
 	if err := to.st.send(p); err != nil {
 		return err
 	}

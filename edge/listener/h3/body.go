@@ -25,17 +25,22 @@ type body struct {
 		sync.Mutex
 		s *stream // nil when the request has ended
 	}
-	q     *quic.Stream
-	over  atomic.Bool // nothing is waited for any more
-	left  uint64      // of the present DATA frame
-	sum   int64       // bytes so far
-	last  error       // after which nothing comes
+	q    *quic.Stream
+	over atomic.Bool // nothing is waited for any more
+	due  struct {    // taken after mu
+		sync.Mutex
+		patient bool // it may be silent for long
+	}
+	left  uint64 // of the present DATA frame
+	sum   int64  // bytes so far
+	last  error  // after which nothing comes
 	begun bool
 }
 
 func newBody(s *stream) *body {
 	b := &body{q: s.q}
 	b.mu.s = s
+	b.due.patient = exchange.IsGRPC(s.block.Get("Content-Type"))
 	return b
 }
 
@@ -98,8 +103,28 @@ func (b *body) failed(s *stream, err error) error {
 	return fmt.Errorf("read request body: %w", err)
 }
 
+// wait begins the time for the next piece.
+func (b *body) wait(l *limits.Config) error {
+	b.due.Lock()
+	defer b.due.Unlock()
+	within := l.BodyTimeout
+	if b.due.patient {
+		within = l.QuietTimeout
+	}
+	return b.q.SetReadDeadline(time.Now().Add(within))
+}
+
+// answered tells it that an answer has begun that may depend on what is still to come: the
+// client may take its time from now on.
+func (b *body) answered(l *limits.Config) {
+	b.due.Lock()
+	b.due.patient = true
+	b.due.Unlock()
+	_ = b.wait(l)
+}
+
 func (b *body) read(s *stream, p []byte) (int, error) {
-	if err := s.q.SetReadDeadline(time.Now().Add(s.c.s.limits.BodyTimeout)); err != nil {
+	if err := b.wait(&s.c.s.limits); err != nil {
 		return 0, err
 	}
 	if b.over.Load() {

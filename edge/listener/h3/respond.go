@@ -73,6 +73,9 @@ func (s *stream) Respond(a *exchange.Answer) error {
 	case a.Bytes != nil:
 		err = s.sendBytes(a.Bytes, length)
 	case a.Stream != nil:
+		if s.body != nil {
+			s.body.answered(&s.c.s.limits)
+		}
 		err = s.sendStream(a.Stream, length)
 	case length > 0:
 		err = io.ErrUnexpectedEOF

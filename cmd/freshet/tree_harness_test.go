@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,9 +51,17 @@ type tree struct {
 // treeHost is the host of the site of a tree.
 const treeHost = "tree." + devZone
 
-// newTree starts a tree. tune, if not nil, changes the node files before; document is what
-// the site document says besides name, hosts and the origin's URL.
-func newTree(t *testing.T, edges, mids int, origin string, tune func(*node.File)) *tree {
+// treePlan says what a tree is made of.
+type treePlan struct {
+	edges, mids int
+	router      bool
+	ownOrigin   bool             // an origin of the cluster as well
+	origin      string           // lines of the site document's origin section, besides url
+	tune        func(*node.File) // changes node files before they are written
+}
+
+// newTree starts a tree and waits until it serves.
+func newTree(t *testing.T, plan treePlan) *tree {
 	t.Helper()
 	if !treeLong {
 		t.Parallel()
@@ -59,8 +70,8 @@ func newTree(t *testing.T, edges, mids int, origin string, tune func(*node.File)
 		testCDN: &testCDN{t: t, dev: &dev{data: t.TempDir(), logLevel: "info"}, files: map[string]*node.File{}, nodes: map[string]func(){}},
 		agent:   clustertest.NewAgent(t), origin: newTreeOrigin(t), procs: map[string]*process{}, logs: t.TempDir(),
 	}
-	tr.dev.base = freeTreeBase(t, edges, mids)
-	tr.write(edges, mids, tune)
+	tr.dev.base = freeTreeBase(t, plan)
+	tr.write(plan)
 	tr.start("distributor-1")
 	within(t, 30*time.Second, func() error { return dials(tr.files["distributor-1"].Bus.Listen) })
 	for name := range tr.files {
@@ -68,7 +79,7 @@ func newTree(t *testing.T, edges, mids int, origin string, tune func(*node.File)
 			tr.start(name)
 		}
 	}
-	tr.site(origin)
+	tr.site(plan.origin)
 	tr.ready()
 	for _, edge := range tr.edges {
 		within(t, 20*time.Second, func() error {
@@ -82,7 +93,7 @@ func newTree(t *testing.T, edges, mids int, origin string, tune func(*node.File)
 }
 
 // write makes the node files of freshet dev, with as many edges and mids as are wanted.
-func (tr *tree) write(edges, mids int, tune func(*node.File)) {
+func (tr *tree) write(plan treePlan) {
 	tr.t.Helper()
 	files, err := tr.dev.nodeFiles()
 	if err != nil {
@@ -100,8 +111,8 @@ func (tr *tree) write(edges, mids int, tune func(*node.File)) {
 		if f.Role == cluster.Mid {
 			f.Log.Access = tr.accessLog(name)
 		}
-		if tune != nil {
-			tune(&f)
+		if plan.tune != nil {
+			plan.tune(&f)
 		}
 		admin++
 		text, err := f.Text()
@@ -119,15 +130,17 @@ func (tr *tree) write(edges, mids int, tune func(*node.File)) {
 		switch {
 		case f.Role == cluster.Distributor:
 			add(f, f.Name, "127.0.0.1", devAPIPort)
-		case f.Role == cluster.Router:
+		case f.Role == cluster.Origin && plan.ownOrigin:
+			add(f, f.Name, "127.0.0.1", devOriginPort)
+		case f.Role == cluster.Router && plan.router:
 			add(f, f.Name, "127.0.0.1", devDNSPort)
 		case f.Role == cluster.Mid:
-			for i := range mids {
+			for i := range plan.mids {
 				tr.mids = append(tr.mids, fmt.Sprint("mid-", i+1))
 				add(f, tr.mids[i], treeIP(cluster.Mid, i), devMidPort)
 			}
 		case f.Name == "edge-1":
-			for i := range edges {
+			for i := range plan.edges {
 				tr.edges = append(tr.edges, fmt.Sprint("edge-", i+1))
 				add(f, tr.edges[i], treeIP(cluster.Edge, i), devEdgePort)
 			}
@@ -143,19 +156,19 @@ func treeIP(role cluster.Role, i int) string {
 	return fmt.Sprint("127.0.0.", 11+i)
 }
 
-func freeTreeBase(t *testing.T, edges, mids int) int {
+func freeTreeBase(t *testing.T, plan treePlan) int {
 	t.Helper()
 	for range 100 {
 		base := freeBase(t)
 		d := &dev{base: base}
 		var addrs []string
-		for i := range edges {
+		for i := range plan.edges {
 			addrs = append(addrs, d.addr(treeIP(cluster.Edge, i), devEdgePort))
 		}
-		for i := range mids {
+		for i := range plan.mids {
 			addrs = append(addrs, d.addr(treeIP(cluster.Mid, i), devMidPort))
 		}
-		for i := range edges + mids + 2 {
+		for i := range plan.edges + plan.mids + 3 {
 			addrs = append(addrs, d.addr("127.0.0.1", devAdminPort+i))
 		}
 		free := true
@@ -222,6 +235,18 @@ func (tr *tree) addrs() []string {
 	return addrs
 }
 
+// resolve asks the router for the addresses of the site.
+func (tr *tree) resolve() ([]string, error) {
+	resolver := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", tr.dev.addr("127.0.0.1", devDNSPort))
+	}}
+	ctx, cancel := context.WithTimeout(tr.t.Context(), 2*time.Second)
+	defer cancel()
+	addrs, err := resolver.LookupHost(ctx, treeHost+".")
+	slices.Sort(addrs)
+	return addrs, err
+}
+
 // load begins a load on all edges.
 func (tr *tree) load(l *treeLoad) *treeLoad {
 	l.addrs, l.host = tr.addrs(), treeHost
@@ -252,6 +277,19 @@ func (tr *tree) warm(keys int) {
 		})
 	}
 	edges.Wait()
+}
+
+// isReady asks a node whether it is ready.
+func (tr *tree) isReady(name string) error {
+	res, err := http.Get("http://" + tr.files[name].Admin + "/readyz?verbose")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if text, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s is not ready: %s", name, text)
+	}
+	return nil
 }
 
 func dials(addr string) error {

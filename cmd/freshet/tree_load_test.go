@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -26,6 +28,7 @@ type treeLoad struct {
 	seed    uint64
 	path    func(key int) string // treePath if nil
 	timeout time.Duration        // of a request; 30 s
+	others  bool                 // whom an edge refuses tries the others, as with several addresses in DNS
 
 	t     *testing.T
 	sums  []float64
@@ -58,7 +61,7 @@ type sample struct {
 	age    time.Duration // since the content was made
 	after  time.Duration // of Retry-After; -1 for none
 	hit    bool          // at the edge
-	stale  bool          // by stale-if-error at the edge
+	stale  bool          // by stale-if-error at the edge or above
 	chain  string        // Cache-Status of failures
 	err    error         // also a body that breaks off, or is another
 }
@@ -120,13 +123,19 @@ func (l *treeLoad) ask(client *http.Client, edge, key int) (s sample) {
 	s = sample{edge: edge, key: key, at: time.Now(), after: -1}
 	defer func() { s.took = time.Since(s.at) }()
 	path := l.path(key)
-	req, err := http.NewRequest(http.MethodGet, "http://"+l.addrs[edge]+path, nil)
-	if err != nil {
-		s.err = err
-		return s
+	var res *http.Response
+	var err error
+	for range len(l.addrs) {
+		var req *http.Request
+		if req, err = http.NewRequest(http.MethodGet, "http://"+l.addrs[s.edge]+path, nil); err != nil {
+			break
+		}
+		req.Host = l.host
+		if res, err = client.Do(req); !l.others || !errors.Is(err, syscall.ECONNREFUSED) {
+			break
+		}
+		s.edge = (s.edge + 1) % len(l.addrs)
 	}
-	req.Host = l.host
-	res, err := client.Do(req)
 	if err != nil {
 		s.err = err
 		return s
@@ -138,7 +147,7 @@ func (l *treeLoad) ask(client *http.Client, edge, key int) (s sample) {
 	if len(own) > 0 {
 		member := own[len(own)-1]
 		member = member[strings.LastIndex(member, ", ")+1:]
-		s.hit, s.stale = strings.Contains(member, "; hit"), strings.Contains(member, "stale-if-error")
+		s.hit, s.stale = strings.Contains(member, "; hit"), strings.Contains(strings.Join(own, ", "), "stale-if-error")
 	}
 	if text := res.Header.Get("Retry-After"); text != "" {
 		if n, err := strconv.Atoi(text); err == nil {

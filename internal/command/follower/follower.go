@@ -62,6 +62,7 @@ type Follower struct {
 
 	mu struct {
 		sync.Mutex
+		began   time.Time // when Run did
 		away    error     // why the last look at the head failed
 		head    bus.Head  // the last one seen
 		goal    time.Time // when goalSeq was first seen
@@ -99,6 +100,9 @@ func (f *Follower) Run(ctx context.Context) error {
 	wg.Go(func() { f.publish(ctx) })
 
 	began := time.Now()
+	f.mu.Lock()
+	f.mu.began = began
+	f.mu.Unlock()
 	for wait := minRetry; ; {
 		before := f.Clock()
 		err := f.follow(ctx)

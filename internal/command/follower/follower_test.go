@@ -474,3 +474,30 @@ freshet_log_lag_commands 0
 		}
 	})
 }
+
+// TestReadyWithoutTheLog: a node that starts while the log is away serves on if it has
+// durable state, after a moment in which the log may be starting too, and not otherwise.
+// As soon as the log is there it has to catch up.
+func TestReadyWithoutTheLog(t *testing.T) {
+	for name, start := range map[string]command.Clock{"with state": {Log: 1}, "without": {}} {
+		t.Run(name, func(t *testing.T) {
+			withRig(t, func(r *rig) {
+				head := r.create(command.FirstOf(1))
+				if start.Log != 0 {
+					start = head.Clock()
+				}
+				r.append("a", "b")
+				r.bus.Disconnect(true)
+				r.follow(start)
+				time.Sleep(3*time.Second - time.Millisecond)
+				r.wantReady(false)
+				time.Sleep(time.Hour)
+				r.wantReady(start.Log != 0)
+				r.bus.Disconnect(false)
+				time.Sleep(10 * time.Second)
+				r.wantReady(true)
+				r.wantClock(command.Clock{Log: head.Log, Seq: head.Last + 2})
+			})
+		})
+	}
+}

@@ -35,7 +35,10 @@ func (f *Follower) saw(head bus.Head, err error) {
 }
 
 // Ready is a telemetry.Probe: nil once the node has caught up with the log, and from
-// then on also while the bus is away, because what is known keeps working. It is an
+// then on also while the bus is away, because what is known keeps working. A node that
+// has durable state goes on from that too if the log stays away when it starts: what it
+// has acknowledged it keeps to, and more is promised of no node that is cut off. One
+// without knows nothing of what purges have made untrue, and stays unready. It is an
 // error again only while the log can be reached and a command has been waiting in it
 // for long.
 func (f *Follower) Ready() error {
@@ -43,6 +46,7 @@ func (f *Follower) Ready() error {
 	defer f.mu.Unlock()
 	clock := f.Clock()
 	switch {
+	case !f.ready.Load() && f.mu.away != nil && clock.Log != 0 && !f.mu.began.IsZero() && time.Since(f.mu.began) >= startQuiet:
 	case !f.ready.Load() && f.mu.away != nil:
 		return fmt.Errorf("%w: command log: %w", telemetry.ErrNotReady, f.mu.away)
 	case !f.ready.Load():

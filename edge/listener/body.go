@@ -30,7 +30,8 @@ type body struct {
 		whole   bool // to its end
 		over    bool // nobody is to read from it any more
 		patient bool
-		err     error // that ended it
+		reading chan struct{} // closed when the read that is under way returns; nil when none is
+		err     error         // that ended it
 	}
 }
 
@@ -65,7 +66,7 @@ func (b *body) begin() error {
 	case b.mu.over:
 		return errOver
 	}
-	b.mu.begun = true
+	b.mu.begun, b.mu.reading = true, make(chan struct{})
 	b.wait()
 	return nil
 }
@@ -99,12 +100,17 @@ func (b *body) answered() {
 	}
 }
 
-// end has a read that is under way return, and later ones fail.
+// end has a read that is under way return, and later ones fail. It waits for that read:
+// net/http would take the deadline away that ends it.
 func (b *body) end() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	reading := b.mu.reading
 	if b.mu.over = true; !b.mu.whole {
 		_ = b.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	b.mu.Unlock()
+	if reading != nil {
+		<-reading
 	}
 }
 
@@ -114,14 +120,16 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.Reader.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.mu.reading)
+	b.mu.reading = nil
 	if b.read += int64(n); b.most > 0 && b.read > b.most {
 		n, err = 0, exchange.ErrBodyTooLarge // not by http.MaxBytesReader, which edits the answer's header
 	}
 	if err == nil {
 		return n, nil
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.mu.err = b.ended(err); b.mu.over && err != io.EOF {
 		b.mu.err = errOver
 	}

@@ -60,6 +60,7 @@ func (w *walk) stored(r *response.Response) (answered bool) {
 // (RFC 9111 §5.2.2.4).
 func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool, body io.ReadCloser) {
 	c := content{status: reply.Status, size: reply.Length, stream: body, trail: reply.Trailer, chain: reply.Header.Joined("Cache-Status")}
+	w.bind(reply, r)
 	if r != nil && r.Complete > 0 {
 		c.status, c.size = r.Status, r.Complete // a part that is the whole
 	}
@@ -225,6 +226,7 @@ func (w *walk) addExtra(c *content) {
 	if err := h.AddBytes("Cache-Status", w.line); err != nil {
 		_ = h.AddBytes("Cache-Status", w.line[above:])
 	}
+	w.addAffinity(c.header)
 	if w.trusted {
 		_ = c.truth.AppendTo(h)
 	}

@@ -86,8 +86,9 @@ func New(env node.Env) (*Edge, error) {
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
 		store: store, tiers: store,
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
-		parents: upstream.NewParents(f.Role, f.Region, loads), client: upstream.NewClient(time.Now, loads),
+		client: upstream.NewClient(time.Now, loads),
 	}
+	e.parents = e.newParents(loads)
 	e.maxBody = e.slicing.largest(store)
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel

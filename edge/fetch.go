@@ -32,10 +32,13 @@ func (w *walk) fill(method string) *fill {
 	rules := w.site.Decide(req, w.trusted)
 	f := &fill{
 		edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.covers(), ask: w.ask,
-		doc: w.site.Document(), fromTier: w.trusted, generation: w.demanded.generation, touches: w.demanded.touches,
+		doc: w.site.Document(), fromTier: w.trusted, alone: w.alone, generation: w.demanded.generation, touches: w.demanded.touches,
 	}
 	if w.ask.ranged() && !w.ask.asIs {
 		f.credit = w.credit()
+	}
+	if w.alone {
+		f.asker = w.asker()
 	}
 	return f
 }
@@ -56,7 +59,7 @@ func (f *fill) spec(fence hop.Fence, inform func(int, *header.Block), seen respo
 		MaxBody: e.maxBody,
 		Settled: func() bool { return e.slicing.changes.of(seen) != looked },
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			reply, err := f.fetch(ctx, e.parents.For(f.doc, upstream.Question{Key: f.key.Text, FromTier: f.fromTier}), fence, inform)
+			reply, err := f.fetch(ctx, e.parents.For(f.doc, f.question()), fence, inform)
 			switch {
 			case err != nil && f.credit != nil:
 				f.credit.refund(f.ask.paid)
@@ -82,11 +85,12 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 	inform, quiet := informer(w.to)
 	return upstream.Spec{
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
-			parents := e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text, FromTier: w.trusted, Client: w.req.Remote.Addr()})
+			asker := w.asker()
+			parents := e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text, FromTier: w.trusted, Pass: true, Client: asker.client, Cookie: asker.server})
 			if w.req.Body != nil && len(parents) > 1 {
 				parents = parents[:1] // a body can be sent once
 			}
-			return e.ask(ctx, w.site.Document(), parents, hop.Fence{}, func(p upstream.Parent) (upstream.Request, error) {
+			return e.ask(ctx, w.site.Document(), parents, hop.Fence{}, asker, func(p upstream.Parent) (upstream.Request, error) {
 				up := upstream.Request{
 					Key: w.key.Text, Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,
 					Header: w.rules.PassHeader(w.req), Body: w.req.Body, Length: w.req.Length, Inform: inform,
@@ -156,8 +160,9 @@ func informer(to exchange.Responder) (inform func(int, *header.Block), quiet fun
 	}
 }
 
-// ask asks the parents for an answer that satisfies fence; request makes what each is asked.
-func (e *Edge) ask(ctx context.Context, doc *site.Document, parents []upstream.Parent, fence hop.Fence, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
+// ask asks the parents for an answer that satisfies fence, on behalf of asker; request makes
+// what each is asked.
+func (e *Edge) ask(ctx context.Context, doc *site.Document, parents []upstream.Parent, fence hop.Fence, asker asker, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
 	return e.client.Ask(ctx, upstream.Plan{
 		Site: doc.Site, Parents: parents,
 		Request: func(parent upstream.Parent) (upstream.Request, error) {
@@ -170,7 +175,7 @@ func (e *Edge) ask(ctx context.Context, doc *site.Document, parents []upstream.P
 				return req, err
 			}
 			if parent.OfCluster() {
-				return req, errors.Join(e.proof.Prove(req.Header), fence.AppendTo(req.Header))
+				return req, errors.Join(e.proof.Prove(req.Header), fence.AppendTo(req.Header), asker.tell(req.Header))
 			}
 			req.Stamp = e.stamp(fence) // before the request leaves
 			return req, nil

@@ -29,6 +29,8 @@ type fill struct {
 	scopes   []response.ScopeHash
 	doc      *site.Document
 	fromTier bool // a cache of this cluster asked first
+	alone    bool // it is for one client
+	asker    asker
 	ask      ask
 	part     httpcache.Part     // of a 206 that is stored
 	head     *response.Response // of which a slice is asked for; nil where none is known
@@ -40,12 +42,17 @@ type fill struct {
 	touches    uint64
 }
 
+// question is what parents are wanted for.
+func (f *fill) question() upstream.Question {
+	return upstream.Question{Key: f.key.Text, FromTier: f.fromTier, Pass: f.alone, Client: f.asker.client, Cookie: f.asker.server}
+}
+
 // fetch asks the parents, conditionally where there is something to validate. An
 // answer 304 to something else than what was asked for is asked for again whole.
 func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.Fence, inform func(int, *header.Block)) (*upstream.Reply, error) {
 	conditional := f.base != nil && f.req.Method == http.MethodGet
 	for {
-		reply, err := f.edge.ask(ctx, f.doc, parents, fence, func(p upstream.Parent) (upstream.Request, error) {
+		reply, err := f.edge.ask(ctx, f.doc, parents, fence, f.asker, func(p upstream.Parent) (upstream.Request, error) {
 			up := upstream.Request{
 				Key: f.key.Text, Method: f.req.Method, Host: f.rules.Authority, Target: f.rules.Target,
 				Header: f.rules.FillHeader(f.req), Inform: inform,

@@ -12,6 +12,7 @@ import (
 	"freshet/internal/command"
 	"freshet/internal/hop"
 	"freshet/internal/httpcache"
+	"freshet/internal/site"
 )
 
 // A request walks through these steps. Each either ends the walk with an answer or
@@ -76,7 +77,8 @@ type course struct {
 	base   *response.Response // stored and true, but to be validated
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
-	sent   sent // for the access log
+	sent   sent   // for the access log
+	bound  string // what the site's cookie of affinity calls the server that has answered
 
 	// What this node counted when the last fence was made: before it, so that nothing
 	// that came after can look as if it had been known.
@@ -153,6 +155,9 @@ func (w *walk) admit() (why refusal, text string) {
 			return refusedBad, err.Error()
 		}
 		e.awaitFence(w.ctx, w.fence)
+	}
+	if o := &w.site.Document().Origin; o.Affinity == site.AffinityCookie {
+		takeAffinity(w.req.Header, o.AffinityCookie)
 	}
 	if w.req.Method == "CONNECT" || w.req.Method == "TRACE" {
 		return refusedMethod, "the method " + w.req.Method + " is not served here"

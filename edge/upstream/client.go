@@ -76,7 +76,8 @@ type Reply struct {
 	Truth    hop.Truth // as the parent vouches, of a tier of this cluster; else the request's Stamp
 	Vouched  bool      // Truth was given
 
-	trailer http.Header // filled in by the end of the body
+	trailer  http.Header // filled in by the end of the body
+	affinity string      // as a tier of this cluster says; see Affinity
 }
 
 // Trailer is the trailer fields, after the end of Body; nil for none. What cannot
@@ -190,6 +191,11 @@ func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http
 	if !req.Header.Has("User-Agent") {
 		hr.Header["User-Agent"] = nil // net/http would add its own
 	}
+	if parent.Server != nil {
+		if err := parent.Server.Prepare(hr); err != nil {
+			return nil, fmt.Errorf("ask %s: %w", parent, err)
+		}
+	}
 	return hr, nil
 }
 
@@ -260,6 +266,7 @@ func (r *Reply) read(res *http.Response) (err error) {
 		if r.Truth, r.Vouched, err = hop.ReadTruth(r.Header); err != nil {
 			return err
 		}
+		r.affinity = hop.Affinity(r.Header)
 	}
 	hop.Strip(r.Header)
 	return nil

@@ -12,7 +12,11 @@ import (
 )
 
 func member(name string, role cluster.Role, region string, ready bool) cluster.Node {
-	return cluster.Node{Name: name, Role: role, Region: region, Ready: ready, Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
+	n := cluster.Node{Name: name, Role: role, Region: region, Ready: ready, Addrs: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}}
+	if role == cluster.Mid {
+		n.Tier = 1
+	}
+	return n
 }
 
 func order(p *Parents, s *site.Document, key string) (names []string) {
@@ -26,9 +30,16 @@ func TestTheOrderOfParents(t *testing.T) {
 	own, outside := &site.Document{Site: "s"}, &site.Document{Site: "s", Origin: site.Origin{URL: "http://o.example"}}
 	nodes := []cluster.Node{
 		member("mid-far", cluster.Mid, "far", true), member("mid-near", cluster.Mid, "near", true), member("mid-sick", cluster.Mid, "near", false),
-		member("origin", cluster.Origin, "far", true), member("edge", cluster.Edge, "near", true), {Name: "mid-without-address", Role: cluster.Mid, Ready: true},
+		member("origin", cluster.Origin, "far", true), member("edge", cluster.Edge, "near", true), {Name: "mid-without-address", Role: cluster.Mid, Tier: 1, Ready: true},
 	}
-	edge, mid := NewParents(cluster.Edge, "near", ring.NewLoads(time.Now)), NewParents(cluster.Mid, "near", ring.NewLoads(time.Now))
+	parents := func(role cluster.Role) *Parents {
+		c := Config{Role: role, Name: "self", PoP: "p", Region: "near", Loads: ring.NewLoads(time.Now)}
+		if role == cluster.Mid {
+			c.Tier = 1
+		}
+		return NewParents(c)
+	}
+	edge, mid := parents(cluster.Edge), parents(cluster.Mid)
 	edge.Update(nodes)
 	mid.Update(nodes)
 	for _, tc := range []struct {
@@ -38,10 +49,10 @@ func TestTheOrderOfParents(t *testing.T) {
 		want    []string
 	}{
 		{"of an edge", edge, own, []string{"mid-near", "mid-far", "origin", "mid-sick"}},
-		{"of an edge, with an outside origin", edge, outside, []string{"mid-near", "mid-far", "http://o.example", "mid-sick"}},
+		{"of an edge, with an outside origin", edge, outside, []string{"mid-near", "mid-far", "o.example", "mid-sick"}},
 		{"of a mid", mid, own, []string{"origin"}},
-		{"of a mid, with an outside origin", mid, outside, []string{"http://o.example"}},
-		{"of a node that knows nobody", NewParents(cluster.Edge, "near", ring.NewLoads(time.Now)), own, nil},
+		{"of a mid, with an outside origin", mid, outside, []string{"o.example"}},
+		{"of a node that knows nobody", parents(cluster.Edge), own, nil},
 	} {
 		if got := order(tc.parents, tc.site, "k"); !slices.Equal(got, tc.want) {
 			t.Errorf("parents %s: %v, want %v", tc.name, got, tc.want)
@@ -50,7 +61,7 @@ func TestTheOrderOfParents(t *testing.T) {
 }
 
 func TestNewsThatAllParentsAreGoneIsDistrusted(t *testing.T) {
-	p := NewParents(cluster.Edge, "r", ring.NewLoads(time.Now))
+	p := NewParents(Config{Role: cluster.Edge, Region: "r", Loads: ring.NewLoads(time.Now)})
 	p.Update([]cluster.Node{member("mid", cluster.Mid, "r", true), member("origin", cluster.Origin, "r", true)})
 	own := &site.Document{Site: "s"}
 	for range 2 {
@@ -75,7 +86,7 @@ func TestAHotKeyIsAskedOfSeveralParents(t *testing.T) {
 	doc := &site.Document{Site: "s"}
 	for name, ends := range map[string]bool{"many": true, "slow": false} {
 		loads := ring.NewLoads(time.Now)
-		p := NewParents(cluster.Edge, "r", loads)
+		p := NewParents(Config{Role: cluster.Edge, Region: "r", Loads: loads})
 		p.Update(nodes)
 		asked := map[string]int{}
 		for range 1000 {

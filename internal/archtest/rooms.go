@@ -125,7 +125,7 @@ var owners = map[string][]string{
 	"github.com/klauspost/compress":           {"edge/encode"},
 	"github.com/maypok86/otter/v2":            {"bench/replay"},
 	"github.com/miekg/dns":                    {"router/nameserver"},
-	"github.com/minio/minio-go/v7":            {"origin/blob/s3"},
+	"github.com/minio/minio-go/v7":            {"edge/upstream", "origin/blob/s3"},
 	"github.com/nats-io/nats-server/v2":       {"internal/bus/jetstream"},
 	"github.com/nats-io/nats.go":              {"internal/bus/jetstream"},
 	"github.com/oschwald/maxminddb-golang/v2": {"router/footprint"},

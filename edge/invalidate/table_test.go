@@ -16,11 +16,11 @@ func url(site, target string) command.Scope {
 	return command.Scope{Kind: command.ScopeURL, Site: site, Value: target}
 }
 
-func purge(scopes ...command.Scope) (e Effect) {
+func purge(scopes ...command.Scope) (hashes []response.ScopeHash) {
 	for _, s := range scopes {
-		e.Scopes = append(e.Scopes, response.HashScope(s))
+		hashes = append(hashes, response.HashScope(s))
 	}
-	return e
+	return hashes
 }
 
 func stored(born command.Seq, scopes ...command.Scope) *response.Response {

@@ -4,8 +4,8 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -25,13 +25,8 @@ import (
 	"freshet/internal/ring"
 )
 
-// Bounds of one request to a parent.
-const (
-	dialTimeout      = 3 * time.Second
-	firstByteTimeout = 30 * time.Second
-	betweenBytes     = 30 * time.Second // the longest silence within a body
-	maxIdlePerParent = 256              // connections kept for reuse
-)
+// betweenBytes is the longest silence within a body, where the parent's limits say nothing.
+const betweenBytes = 30 * time.Second
 
 // Errors of Do.
 var (
@@ -100,29 +95,18 @@ func (r *Reply) Trailer() *header.Block {
 
 // Client sends requests to parents over kept connections.
 type Client struct {
-	transport *http.Transport
-	now       func() time.Time
-	loads     *ring.Loads
-	tierTLS   func(role, name string) *tls.Config // nil: nodes have no certificates
+	transports transports
+	now        func() time.Time
+	loads      *ring.Loads
 }
 
 // NewClient makes a client; now is its clock, and loads learns what it asks of the tiers.
 func NewClient(now func() time.Time, loads *ring.Loads) *Client {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
-	return &Client{now: now, loads: loads, transport: &http.Transport{
-		DialContext:            dialer.DialContext,
-		DisableCompression:     true,
-		MaxIdleConnsPerHost:    maxIdlePerParent,
-		IdleConnTimeout:        60 * time.Second,
-		ResponseHeaderTimeout:  firstByteTimeout,
-		TLSHandshakeTimeout:    dialTimeout,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: header.MaxBytes,
-	}}
+	return &Client{now: now, loads: loads, transports: transports{now: now}}
 }
 
 // Close drops idle connections.
-func (c *Client) Close() { c.transport.CloseIdleConnections() }
+func (c *Client) Close() { c.transports.close() }
 
 // Do asks one parent and returns when the head of its answer is there. The body's
 // reads fail with ErrStalled after too long a silence, and when ctx ends.
@@ -131,10 +115,17 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 	if req.Inform != nil {
 		ctx = withInform(ctx, req.Inform)
 	}
-	hr, err := c.request(ctx, parent, req)
+	to, url := wayTo(parent, &req)
+	hr, err := c.request(ctx, parent, req, url)
 	if err != nil {
 		cancel(nil)
 		return nil, err
+	}
+	to.adjust(hr, &req)
+	transport, err := c.transports.get(to)
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrUnreachable, err)
 	}
 	done := func() { cancel(nil) }
 	if parent.OfCluster() {
@@ -145,13 +136,18 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		}
 	}
 	sent := c.now()
-	res, err := c.transport.RoundTrip(hr)
+	res, err := transport.RoundTrip(hr)
 	if err != nil {
 		done()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, why(err), err)
 	}
 	reply := &Reply{Parent: parent, Status: res.StatusCode, Length: res.ContentLength, Truth: req.Stamp, Sent: sent, Received: c.now()}
-	reply.Body = newWatchedBody(res.Body, cancel, done)
+	if res.StatusCode == http.StatusSwitchingProtocols && req.Upgrade != "" {
+		reply.Conn = newSwitched(ctx, res.Body, done)
+	}
+	if reply.Body = reply.Conn; reply.Conn == nil {
+		reply.Body = newWatchedBody(res.Body, cmp.Or(parent.Limits.BetweenBytes, betweenBytes), cancel, done)
+	}
 	if err := reply.read(res); err != nil {
 		reply.Body.Close()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrBadAnswer, err)
@@ -171,11 +167,11 @@ func why(err error) error {
 	return ErrBadAnswer
 }
 
-func (c *Client) request(ctx context.Context, parent Parent, req Request) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, parent Parent, req Request, url string) (*http.Request, error) {
 	if parent.Server != nil && parent.Server.Host != "" {
 		req.Host = parent.Server.Host
 	}
-	hr, err := http.NewRequestWithContext(ctx, req.Method, parent.URL, req.Body)
+	hr, err := http.NewRequestWithContext(ctx, req.Method, url, req.Body)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", parent, err)
 	}
@@ -253,14 +249,20 @@ func block(from http.Header) (*header.Block, error) {
 
 // read takes the head over, without what was for this hop alone.
 func (r *Reply) read(res *http.Response) (err error) {
-	if r.Status < 200 { // net/http takes 000, and hands over a 101 that nobody asked for
+	if r.Status < 200 && r.Conn == nil { // net/http takes 000, and hands over a 101 that nobody asked for
 		return fmt.Errorf("status %03d is no final one", r.Status)
 	}
 	if r.Header, err = block(res.Header); err != nil {
 		return err
 	}
 	r.trailer = res.Trailer
+	chosen := r.Header.Get("Upgrade")
 	r.Header.RemoveHopByHop()
+	if r.Conn != nil {
+		if err = r.Header.Set("Upgrade", chosen); err != nil {
+			return err
+		}
+	}
 	r.Header.Del("Content-Length")
 	if r.Parent.OfCluster() {
 		if r.Truth, r.Vouched, err = hop.ReadTruth(r.Header); err != nil {
@@ -275,19 +277,20 @@ func (r *Reply) read(res *http.Response) (err error) {
 // watchedBody breaks a body off that stands still for too long.
 type watchedBody struct {
 	io.ReadCloser
-	done  func()
-	timer *time.Timer
+	silence time.Duration // the longest
+	done    func()
+	timer   *time.Timer
 }
 
-func newWatchedBody(body io.ReadCloser, cancel context.CancelCauseFunc, done func()) *watchedBody {
-	w := &watchedBody{ReadCloser: body, done: done}
-	w.timer = time.AfterFunc(betweenBytes, func() { cancel(ErrStalled) })
+func newWatchedBody(body io.ReadCloser, silence time.Duration, cancel context.CancelCauseFunc, done func()) *watchedBody {
+	w := &watchedBody{ReadCloser: body, silence: silence, done: done}
+	w.timer = time.AfterFunc(silence, func() { cancel(ErrStalled) })
 	w.timer.Stop()
 	return w
 }
 
 func (w *watchedBody) Read(p []byte) (int, error) {
-	w.timer.Reset(betweenBytes)
+	w.timer.Reset(w.silence)
 	n, err := w.ReadCloser.Read(p)
 	w.timer.Stop()
 	return n, err

@@ -69,6 +69,8 @@ func (d *Distributor) register(api huma.API) {
 	give := operation(http.MethodPost, "/v1/commands", "give-command", "Append a command to the log, and wait for receipts")
 	give.Middlewares = nil // it bounds its own time
 	huma.Register(api, give, d.giveCommand)
+	huma.Register(api, operation(http.MethodGet, "/v1/commands", "list-commands", "The commands that the log still holds, newest first"), d.listCommands)
+	huma.Register(api, operation(http.MethodGet, "/v1/commands/{id}", "get-command", "One command of the log, and who has applied it by now"), d.findCommand)
 	huma.Register(api, operation(http.MethodGet, "/v1/sites", "list-sites", "All sites"), d.listSites)
 	huma.Register(api, operation(http.MethodPost, "/v1/sites", "apply-site", "Store a site document"), d.applySite)
 	huma.Register(api, operation(http.MethodGet, "/v1/sites/{name}", "get-site", "One site, at its newest or any kept version"), d.getSite)

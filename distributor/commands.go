@@ -1,9 +1,11 @@
 package distributor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -39,14 +41,14 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 	if snap == nil {
 		return nil, huma.Error503ServiceUnavailable("the sites are not known yet; try again in a few seconds")
 	}
-	scopes, mistakes := scopesOf(snap, in.Body)
+	c, mistakes := commandOf(snap, in.Body)
 	if len(mistakes) > 0 {
 		return nil, badScopes(mistakes)
 	}
-	c := command.Command{
-		Version: command.Version, ID: command.NewID(), Kind: command.Kind(in.Body.Kind),
-		Scopes: scopes, At: start.UTC(), By: in.By,
+	if wide := carriedOut(c); wide.Kind != c.Kind || wide.NoStore != c.NoStore || !slices.Equal(wide.Scopes, c.Scopes) {
+		return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("nodes of this release do not carry out a %s of that yet", c.Kind))
 	}
+	c.ID, c.At, c.By = command.NewID(), start.UTC(), in.By
 	clock, err := w.append(c)
 	if errors.Is(err, errDeposed) {
 		return nil, d.standby(ctx)
@@ -56,18 +58,26 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 	}
 	d.metrics.commands.WithLabelValues(string(c.Kind)).Inc()
 	d.metrics.appends.Observe(time.Since(start).Seconds())
+	d.recent.note(c.ID, given{clock: clock})
 	out := &commandOutput{Body: receipt(c, clock)}
 	if in.Wait == "false" {
 		return out, nil
 	}
 	out.Body.Waited = true
-	out.Body.Nodes, err = d.await(ctx, clock, start, timeout)
+	took, nodes, err := d.await(ctx, clock, start, timeout)
+	d.recent.note(c.ID, given{clock, took})
+	out.Body.Nodes = nodes
 	if err != nil {
 		return nil, huma.Error503ServiceUnavailable(fmt.Sprintf("command %s stands in the log at %s, but its receipts are not known: %s", c.ID, clock.Seq, err))
 	}
 	out.Body.Complete = complete(out.Body.Nodes)
 	d.metrics.waits.Observe(time.Since(start).Seconds())
 	return out, nil
+}
+
+// carriedOut is what the edges of this release make of a command.
+func carriedOut(c command.Command) command.Command {
+	return c.Only([]command.Kind{command.Purge}, []command.ScopeKind{command.ScopeURL, command.ScopeSite, command.ScopeAll}, false)
 }
 
 // badScopes is the answer to a request that covers what it cannot.
@@ -85,34 +95,49 @@ func badScopes(mistakes []mistake) error {
 }
 
 func receipt(c command.Command, clock command.Clock) client.Receipt {
-	r := client.Receipt{
-		ID: c.ID, Kind: string(c.Kind), At: c.At, By: c.By,
-		Log: clock.Log.String(), Sequence: clock.Seq.String(), Nodes: []client.NodeReceipt{},
+	return client.Receipt{Record: recordOf(c, clock), Nodes: []client.NodeReceipt{}}
+}
+
+// recordOf is a command as the API tells it.
+func recordOf(c command.Command, clock command.Clock) client.Record {
+	r := client.Record{
+		ID: c.ID, Kind: string(c.Kind), Scopes: make([]client.Scope, len(c.Scopes)), Soft: c.Soft, At: c.At, By: c.By,
+		Log: clock.Log.String(), Sequence: clock.Seq.String(),
 	}
-	for _, s := range c.Scopes {
-		r.Scopes = append(r.Scopes, client.Scope{Kind: string(s.Kind), Site: s.Site, Value: s.Value})
+	if c.NoStore > 0 {
+		r.NoStore = c.NoStore.Duration().String()
+	}
+	if c.For != (command.Target{}) {
+		r.For = &client.Target{Role: c.For.Role, PoP: c.For.PoP}
+	}
+	for i, s := range c.Scopes {
+		r.Scopes[i] = client.Scope{Kind: string(s.Kind), Site: s.Site, Value: s.Value, Base: s.Base}
+		if s.Match != nil {
+			m := &client.Match{Host: s.Match.Host, Path: s.Match.Path, PathRE: s.Match.PathRE}
+			for _, h := range s.Match.Headers {
+				m.Headers = append(m.Headers, client.MatchHeader{Name: h.Name, Value: h.Value, ValueRE: h.ValueRE})
+			}
+			r.Scopes[i].Match = m
+		}
 	}
 	return r
 }
 
 // await waits until every live cache node has applied what stands at clock, timeout
 // has passed since start, or the caller has gone, and says how far each node is.
-func (d *Distributor) await(ctx context.Context, clock command.Clock, start time.Time, timeout time.Duration) ([]client.NodeReceipt, error) {
+func (d *Distributor) await(ctx context.Context, clock command.Clock, start time.Time, timeout time.Duration) (map[string]time.Duration, []client.NodeReceipt, error) {
 	members, err := d.nodes(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	caches := d.cachesOf(members, d.progress.reports())
 	live := make(map[string]bool)
-	var caches []cluster.Node
-	for _, n := range members {
-		if caching(n) {
-			live[n.Name] = n.Ready
-			caches = append(caches, n)
-		}
+	for _, n := range caches {
+		live[n.Name] = n.Ready
 	}
 	w, err := d.progress.wait(clock, start, live)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	timer := time.NewTimer(timeout - time.Since(start))
 	defer timer.Stop()
@@ -126,14 +151,18 @@ func (d *Distributor) await(ctx context.Context, clock command.Clock, start time
 	if err != nil {
 		now = members
 	}
-	return nodeReceipts(caches, now, took), nil
+	return took, nodeReceipts(caches, now, took), nil
 }
 
 // caching reports whether a node keeps responses.
 func caching(n cluster.Node) bool { return n.Role == cluster.Edge || n.Role == cluster.Mid }
 
+func sortByName(nodes []cluster.Node) {
+	slices.SortFunc(nodes, func(a, b cluster.Node) int { return cmp.Compare(a.Name, b.Name) })
+}
+
 // nodeReceipts judges each of the nodes that were there when the command was given;
-// now is membership after the wait.
+// now is membership after the wait, took how long those took that have applied it.
 func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration) []client.NodeReceipt {
 	reasons := make(map[string]string, len(now))
 	for _, n := range now {
@@ -157,7 +186,7 @@ func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration) []c
 		if !ok {
 			reason, member := reasons[n.Name]
 			if !member {
-				reason = "it has left the cluster"
+				reason = cmp.Or(n.Reason, "it has left the cluster")
 			}
 			r.Reason = reason
 		}

@@ -32,6 +32,7 @@ type Distributor struct {
 	view     view
 	sites    sites
 	progress *tracker
+	recent   recent
 	draining atomic.Bool
 	siteTurn sync.Mutex // one change of the sites at a time: hosts are checked against all others
 

@@ -182,6 +182,18 @@ func (m *member) report(c command.Clock, alarm string) {
 	}
 }
 
+// leave publishes the last report of a node.
+func (m *member) leave() {
+	m.w.t.Helper()
+	data, err := json.Marshal(command.Progress{Node: m.name, Role: string(m.role), At: time.Now(), Left: true})
+	if err != nil {
+		m.w.t.Fatal(err)
+	}
+	if err := m.w.bus.Publish(bus.SubjectProgress+"."+m.name, data); err != nil {
+		m.w.t.Error(err)
+	}
+}
+
 // follow makes a node apply the log from its beginning until the test ends.
 func (m *member) follow() {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -15,6 +15,7 @@ import (
 const (
 	maxReports = 10_000          // nodes
 	maxWaits   = 10_000          // callers that wait at one time
+	lostFor    = time.Minute     // after its last report, during which a node may be serving that the cluster does not know
 	silence    = 5 * time.Second // without a report, after which a node that should send them is silent
 	forget     = time.Hour       // after which a silent node's report may make room for another's
 )
@@ -72,6 +73,9 @@ func (t *tracker) receive(subject string, data []byte) error {
 	}
 	r := report{p, t.now()}
 	t.mu.reports[p.Node] = r
+	if p.Left {
+		delete(t.mu.reports, p.Node)
+	}
 	for w := range t.mu.waits {
 		w.see(r)
 	}

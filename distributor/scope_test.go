@@ -62,7 +62,7 @@ func TestURLScope(t *testing.T) {
 	snap := testSites(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := urlScope(snap, test.url)
+			got, _, err := urlScope(snap, test.url)
 			want := command.Scope{Kind: command.ScopeURL, Site: test.site, Value: test.value}
 			if test.err != nil {
 				want = command.Scope{}
@@ -96,7 +96,7 @@ func FuzzURLScope(f *testing.F) {
 	}
 	snap := testSites(f)
 	f.Fuzz(func(t *testing.T, raw string) {
-		s, err := urlScope(snap, raw)
+		s, _, err := urlScope(snap, raw)
 		if err != nil {
 			if !errors.Is(err, errBadURL) && !errors.Is(err, errUnknown) {
 				t.Fatalf("%q: %v", raw, err)
@@ -113,7 +113,7 @@ func FuzzURLScope(f *testing.F) {
 		if err != nil || r.RequestURI != s.Value {
 			t.Fatalf("%q gives %q, which a server reads as %v, %v", raw, s.Value, r, err)
 		}
-		if again, err := urlScope(snap, "http://demo.example"+s.Value); err != nil || again.Value != s.Value {
+		if again, _, err := urlScope(snap, "http://demo.example"+s.Value); err != nil || again.Value != s.Value {
 			t.Fatalf("%q gives %q, and that %+v, %v", raw, s.Value, again, err)
 		}
 	})

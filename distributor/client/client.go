@@ -57,31 +57,6 @@ func (c *Client) URL() string { return c.base }
 // Close releases idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Purge gives a purge. See Command.
-func (c *Client) Purge(ctx context.Context, req CommandRequest) (Receipt, error) {
-	req.Kind = "purge"
-	return c.Command(ctx, req)
-}
-
-// Command appends a command to the log and, unless req.NoWait, waits until every
-// live cache node has applied it or the timeout has passed; the receipt says which.
-// A command may be given again after any error: it only has its effect twice.
-func (c *Client) Command(ctx context.Context, req CommandRequest) (Receipt, error) {
-	var r Receipt
-	body, err := json.Marshal(req)
-	if err != nil {
-		return r, err
-	}
-	if req.Timeout == 0 {
-		req.Timeout = DefaultWait
-	}
-	q := url.Values{"wait": {strconv.FormatBool(!req.NoWait)}, "timeout": {req.Timeout.String()}}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout+req.Timeout)
-	defer cancel()
-	err = c.do(ctx, call{http.MethodPost, "/v1/commands?" + q.Encode(), "application/json", body, AnyVersion}, &r)
-	return r, err
-}
-
 // Nodes lists the members of the cluster.
 func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	var out Nodes

@@ -2,68 +2,6 @@ package client
 
 import "time"
 
-// ConfirmAll is the word that guards a command on everything.
-const ConfirmAll = "everything"
-
-// Bounds of a wait for receipts.
-const (
-	DefaultWait = 10 * time.Second
-	MaxWait     = 5 * time.Minute
-)
-
-// CommandRequest asks for one command of the command log. What it covers is all
-// that it names: URLs, whole sites, or everything; at least one of them.
-type CommandRequest struct {
-	Kind    string   `json:"kind" enum:"purge" doc:"purge: what it covers may not be used again."`
-	URLs    []string `json:"urls,omitempty" maxItems:"500" nullable:"false" doc:"Absolute http or https URLs as clients ask for them; every variant of each."`
-	Sites   []string `json:"sites,omitempty" maxItems:"500" nullable:"false" doc:"Names of sites, each as a whole."`
-	All     bool     `json:"all,omitempty" doc:"Everything that the CDN has stored."`
-	Confirm string   `json:"confirm,omitempty" doc:"Must be 'everything' when all is set."`
-
-	// NoWait makes the answer come when the command stands in the log; else it comes
-	// when every live cache node has applied it, or after Timeout (0: DefaultWait).
-	NoWait  bool          `json:"-"`
-	Timeout time.Duration `json:"-"`
-}
-
-// Scope is what one command covers, in part.
-type Scope struct {
-	Kind  string `json:"kind" doc:"url, site or all."`
-	Site  string `json:"site,omitempty" doc:"The site's name."`
-	Value string `json:"value,omitempty" doc:"url: path and query."`
-}
-
-// Receipt is a command that stands in the log, and who has applied it.
-type Receipt struct {
-	ID       string        `json:"id" doc:"The command's own name, unique."`
-	Kind     string        `json:"kind" doc:"What it asks of the nodes."`
-	Scopes   []Scope       `json:"scopes" nullable:"false" doc:"What it covers."`
-	At       time.Time     `json:"at" doc:"When the distributor took it."`
-	By       string        `json:"by" doc:"Who asked, in their own words."`
-	Log      string        `json:"log" doc:"Id of the command log that it stands in."`
-	Sequence string        `json:"sequence" doc:"Its place there: epoch.position."`
-	Waited   bool          `json:"waited" doc:"Whether the answer waited for the nodes; else nodes is empty."`
-	Complete bool          `json:"complete" doc:"Every node listed has applied it."`
-	Nodes    []NodeReceipt `json:"nodes" nullable:"false" doc:"Every edge and mid that the cluster knows, by name."`
-}
-
-// States of a node's receipt.
-const (
-	Applied = "applied" // durable on that node
-	Late    = "late"    // the node is ready, but has not applied it in time
-	Unknown = "unknown" // the node is not ready, and has not said that it applied it; it may still be serving
-)
-
-// NodeReceipt is what is known of one command on one node.
-type NodeReceipt struct {
-	Node   string  `json:"node" doc:"The node's name."`
-	Role   string  `json:"role" doc:"edge or mid."`
-	PoP    string  `json:"pop" doc:"Where it stands."`
-	State  string  `json:"state" enum:"applied,late,unknown" doc:"applied; late: ready, but not applied in time; unknown: not ready, and not known to have applied it."`
-	TookMS float64 `json:"took_ms,omitempty" doc:"Milliseconds from the request to the news that this node has applied it."`
-	Reason string  `json:"reason,omitempty" doc:"Why the node is not ready."`
-}
-
 // Site is one version of one site document.
 type Site struct {
 	Name    string    `json:"name" doc:"The site's name."`

@@ -1,6 +1,10 @@
 package command
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // EpochShift places the log's epoch above the position within it: the first
 // sequence of epoch e is e<<EpochShift + 1. One number has one order for ever,
@@ -20,6 +24,17 @@ func (s Seq) Epoch() uint32 { return uint32(s >> EpochShift) }
 // String prints epoch and position, "3.127".
 func (s Seq) String() string {
 	return fmt.Sprintf("%d.%d", s.Epoch(), uint64(s)&(1<<EpochShift-1))
+}
+
+// ParseSeq reads what String prints.
+func ParseSeq(text string) (Seq, error) {
+	epoch, position, ok := strings.Cut(text, ".")
+	e, errE := strconv.ParseUint(epoch, 10, 64-EpochShift)
+	p, errP := strconv.ParseUint(position, 10, EpochShift)
+	if seq := Seq(e)<<EpochShift + Seq(p); ok && errE == nil && errP == nil && seq.String() == text {
+		return seq, nil
+	}
+	return 0, fmt.Errorf("%.40q is not a sequence such as 1.127", text)
 }
 
 // LogID names one command log for ever: 64 random bits drawn when the log is

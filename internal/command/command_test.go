@@ -256,3 +256,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestParseSeq(t *testing.T) {
+	for _, seq := range []command.Seq{0, 1, command.FirstOf(1) + 126, command.FirstOf(1<<24-1) - 2, 1<<64 - 1} {
+		if got, err := command.ParseSeq(seq.String()); err != nil || got != seq {
+			t.Errorf("%s: %s, %v", seq, got, err)
+		}
+	}
+	for _, text := range []string{"", ".", "1", "1.", ".1", "1.2.3", "-1.2", "+1.2", "01.2", "1. 2", "16777216.1", "1.1099511627776", "a.b"} {
+		if got, err := command.ParseSeq(text); err == nil {
+			t.Errorf("%q is read as %s", text, got)
+		}
+	}
+}

@@ -10,5 +10,6 @@ type Progress struct {
 	Log     LogID     `json:"log"`
 	Applied Seq       `json:"applied"` // durable on that node
 	At      time.Time `json:"at"`
+	Left    bool      `json:"left,omitempty"`  // the last report: the node serves no more
 	Alarm   string    `json:"alarm,omitempty"` // set while an operator should look: the log was replaced, a record is unknown
 }

@@ -120,17 +120,21 @@ func (f *Follower) publish(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		f.publishOnce()
+		f.report(false)
 		gap.Reset(publishGap)
 	}
 }
 
-func (f *Follower) publishOnce() {
+// Leave says that the node serves no more, so that nobody waits for it or names it as one
+// that may be serving. It is called after Run.
+func (f *Follower) Leave() { f.report(true) }
+
+func (f *Follower) report(left bool) {
 	clock := f.Clock()
 	data, err := json.Marshal(command.Progress{
 		Node: f.cfg.Node, Role: f.cfg.Role,
 		Log: clock.Log, Applied: clock.Seq,
-		At: time.Now(), Alarm: f.Alarm(),
+		At: time.Now(), Alarm: f.Alarm(), Left: left,
 	})
 	if err == nil {
 		// Lost when the bus is away, which others see by its absence.

@@ -27,16 +27,16 @@ func (s *Server) converse(c *client, k kind) {
 	open.Inc()
 	defer open.Dec()
 	if protocol == protocol2 {
-		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote})
+		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer})
 	} else {
-		s.one.Serve(conn, h1.ConnInfo{Scheme: c.scheme, Remote: c.remote})
+		s.one.Serve(conn, h1.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer})
 	}
 }
 
 // greet reads what comes before the first request, in bounded time. It returns nil for
 // a connection that ends with it.
 func (s *Server) greet(c *client, k kind) (net.Conn, protocol) {
-	proxied := contains(s.cfg.ProxyFrom, c.remote.Addr())
+	proxied := k != kindTier && contains(s.cfg.ProxyFrom, c.remote.Addr())
 	if !proxied && k == kindPlain {
 		return c.conn, protocol1
 	}
@@ -45,13 +45,26 @@ func (s *Server) greet(c *client, k kind) (net.Conn, protocol) {
 		return nil, 0
 	}
 	conn, protocol := c.conn, protocol1
-	if k == kindTLS {
-		encrypted, ok := s.handshake(c)
+	if k != kindPlain {
+		config := s.cfg.TLS
+		if k == kindTier {
+			config = s.cfg.TierTLS
+		}
+		encrypted, ok := s.handshake(c, config)
 		if !ok {
 			return nil, 0
 		}
-		conn, c.scheme = encrypted, "https"
-		switch encrypted.ConnectionState().NegotiatedProtocol {
+		conn = encrypted
+		state := encrypted.ConnectionState()
+		if k == kindTier {
+			if c.peer = s.cfg.PeerOf(&state); c.peer == "" {
+				encrypted.Close()
+				return nil, 0
+			}
+		} else {
+			c.scheme = "https"
+		}
+		switch state.NegotiatedProtocol {
 		case "h2":
 			protocol = protocol2
 		case "", "http/1.1":
@@ -94,8 +107,8 @@ func (s *Server) proxyHead(c *client) bool {
 }
 
 // handshake encrypts a connection.
-func (s *Server) handshake(c *client) (*tls.Conn, bool) {
-	encrypted := tls.Server(h2.Cork(c.conn), s.cfg.TLS)
+func (s *Server) handshake(c *client, config *tls.Config) (*tls.Conn, bool) {
+	encrypted := tls.Server(h2.Cork(c.conn), config)
 	err := encrypted.Handshake()
 	if err == nil {
 		state := encrypted.ConnectionState()

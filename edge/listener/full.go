@@ -111,7 +111,7 @@ func (f *Full) request(w http.ResponseWriter, r *http.Request) (req *exchange.Re
 	}
 	req.Conn, _ = r.Context().Value(connKey{}).(net.Conn)
 	if c, ok := req.Conn.(*fullConn); ok {
-		req.Scheme, req.Remote = c.client.scheme, c.client.remote
+		req.Scheme, req.Remote, req.Peer = c.client.scheme, c.client.remote, c.client.peer
 	} else {
 		req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
 	}

@@ -21,6 +21,7 @@ type kind uint8
 const (
 	kindPlain kind = iota
 	kindTLS
+	kindTier
 	kindQUIC
 	kinds
 )
@@ -39,7 +40,7 @@ const (
 )
 
 var (
-	kindNames     = [kinds]string{"http", "https", "quic"}
+	kindNames     = [kinds]string{"http", "https", "tier", "quic"}
 	protocolNames = [protocols]string{"new", "http/1.1", "http/1.1-full", "http/2", "http/3", "upgraded"}
 )
 
@@ -57,7 +58,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	accepted := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "freshet_edge_connections_accepted_total",
-		Help: "Connections accepted, by what the listener is for: http, https or quic.",
+		Help: "Connections accepted, by what the listener is for: http, https, tier (other nodes, by certificate) or quic.",
 	}, []string{"listener"})
 	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "freshet_edge_connections",

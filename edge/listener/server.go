@@ -41,6 +41,13 @@ type Config struct {
 	Packet []net.PacketConn // HTTP/3
 	TLS    *tls.Config      // for Secure and Packet; its NextProtos are for Secure
 
+	// Tier are HTTP/2 and HTTP/1.1 over TLS for other nodes of this cluster. Their requests
+	// have the scheme http, as those of the plain listeners that nodes use otherwise: what the
+	// client used is said in a field, where it matters. No head of the PROXY protocol is read.
+	Tier    []net.Listener
+	TierTLS *tls.Config                       // which lets nobody else in
+	PeerOf  func(*tls.ConnectionState) string // who it is, as exchange.Request has it; never empty
+
 	Generation uint8                      // of the process: see h3.Server
 	Succeeded  func(context.Context) bool // as node.Env's; nil: nobody shares Packet
 
@@ -82,6 +89,7 @@ type client struct {
 	conn      net.Conn // the socket
 	scheme    string
 	remote    netip.AddrPort
+	peer      string // as exchange.Request has it
 	accepted  time.Time
 	admission *limits.Admission
 }
@@ -99,6 +107,9 @@ func New(cfg Config) (*Server, error) {
 	s.requests, s.cutRequests = context.WithCancel(context.Background())
 	if err := s.limits.Validate(); err != nil {
 		return nil, err
+	}
+	if (cfg.TierTLS == nil || cfg.PeerOf == nil) && len(cfg.Tier) > 0 {
+		return nil, errors.New("listeners for tiers without a configuration of TLS")
 	}
 	if cfg.TLS == nil && len(cfg.Secure)+len(cfg.Packet) > 0 {
 		return nil, errors.New("listeners for TLS or QUIC without a configuration of TLS")
@@ -148,7 +159,7 @@ func (s *Server) lanes() {
 // that is idle is closed when it has been quiet for two seconds, so that a request which
 // is on its way to it is answered.
 func (s *Server) Run(ctx context.Context) error {
-	failed := make(chan error, len(s.cfg.Plain)+len(s.cfg.Secure)+len(s.cfg.Packet)+1)
+	failed := make(chan error, len(s.cfg.Plain)+len(s.cfg.Secure)+len(s.cfg.Tier)+len(s.cfg.Packet)+1)
 	fullLane := make(chan struct{})
 	go func() {
 		defer close(fullLane)
@@ -165,6 +176,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	for _, ln := range s.cfg.Secure {
 		accepting.Go(func() { check(s.accept(ln, kindTLS)) })
+	}
+	for _, ln := range s.cfg.Tier {
+		accepting.Go(func() { check(s.accept(ln, kindTier)) })
 	}
 	for _, pc := range s.cfg.Packet {
 		datagrams.Go(func() { check(s.packets(pc)) })
@@ -208,7 +222,7 @@ func (s *Server) stopAccepting(backlog bool) {
 	s.mu.Unlock()
 	s.one.Drain() // before clients can see that nobody is let in any more
 	s.two.Drain()
-	for _, ln := range append(append([]net.Listener(nil), s.cfg.Plain...), s.cfg.Secure...) {
+	for _, ln := range slices.Concat(s.cfg.Plain, s.cfg.Secure, s.cfg.Tier) {
 		timed, ok := ln.(interface{ SetDeadline(time.Time) error })
 		if !backlog || !ok || timed.SetDeadline(time.Now().Add(backlogTime)) != nil {
 			ln.Close()

@@ -47,7 +47,7 @@ func (s *Server) takeOver(conn net.Conn) {
 		s.metrics.open[protocol2].Inc()
 		defer s.metrics.open[protocol1].Inc()
 		defer s.metrics.open[protocol2].Dec()
-		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Unread: start})
+		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer, Unread: start})
 		return
 	}
 	s.metrics.open[protocolFull].Inc()
@@ -310,10 +310,14 @@ func (c *fullConn) reset() {
 	_ = c.client.conn.Close()
 }
 
+// uploadRest is what a client may still send, in bytes, that was answered in the middle of
+// an upload: it notices when it looks.
+const uploadRest = 16 << 20
+
 // Close closes the connection.
 func (c *fullConn) Close() error {
 	if c.linger.Swap(false) {
-		h1.Linger(c)
+		h1.LingerFor(c, uploadRest)
 	}
 	err := c.Conn.Close()
 	c.once.Do(func() { close(c.closed) })

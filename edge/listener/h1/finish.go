@@ -29,15 +29,18 @@ func (c *conn) finish() {
 }
 
 // Linger lets a client read the last that it is sent before its connection is closed.
-func Linger(c net.Conn) {
+func Linger(c net.Conn) { LingerFor(c, lingerBytes) }
+
+// LingerFor is Linger for a client that may send so many bytes meanwhile.
+func LingerFor(c net.Conn, bytes int) {
 	half, ok := c.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
 	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
-	var p [512]byte
-	for left := lingerBytes; left > 0; {
-		n, err := c.Read(p[:])
+	p := make([]byte, min(bytes/lingerBytes+1, 32)*512)
+	for left := bytes; left > 0; {
+		n, err := c.Read(p)
 		if err != nil {
 			return
 		}

@@ -51,6 +51,7 @@ type Server struct {
 type ConnInfo struct {
 	Scheme string         // "http" or "https"
 	Remote netip.AddrPort // of the client
+	Peer   string         // as exchange.Request has it
 	Unread []byte         // what was read from the connection already; Serve keeps none of it
 	// Early reports whether the bytes that were read last came as TLS early data; nil: never.
 	Early func() bool

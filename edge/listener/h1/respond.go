@@ -44,7 +44,7 @@ func (c *conn) exchange(size int) {
 		r.Method = http.MethodHead
 	}
 	r.Scheme, r.Host, r.Port, r.Target, r.Header = c.info.Scheme, h.host, h.port, h.target, &h.fields
-	r.Proto, r.Remote, r.Conn, r.Received = "HTTP/1.1", c.info.Remote, c.net, now
+	r.Proto, r.Remote, r.Peer, r.Conn, r.Received = "HTTP/1.1", c.info.Remote, c.info.Peer, c.net, now
 	r.Early = c.info.Early != nil && c.info.Early()
 	w.to.w, w.to.answered, w.to.slow, w.to.gathered = w, false, false, len(w.out.buf) > 0
 	w.to.early.waiting = w.to.gathered

@@ -47,6 +47,7 @@ type Server struct {
 type ConnInfo struct {
 	Scheme string         // "http" or "https"
 	Remote netip.AddrPort // of the client
+	Peer   string         // as exchange.Request has it
 	Unread []byte         // what was read from the connection already, 32 KiB at most; Serve keeps none of it
 }
 

@@ -192,7 +192,7 @@ func (c *conn) request() error {
 	st.head, st.expect = h.method == "HEAD", h.expect
 	st.req = exchange.Request{
 		Method: h.method, Scheme: c.info.Scheme, Host: host, Port: port, Target: h.path, Header: h.fields,
-		Proto: "HTTP/2.0", Remote: c.info.Remote, Conn: c.nc, Received: c.received,
+		Proto: "HTTP/2.0", Remote: c.info.Remote, Peer: c.info.Peer, Conn: c.nc, Received: c.received,
 	}
 	if c.quick != nil && h.end && (st.head || h.method == "GET") {
 		if served, err := c.serveQuick(st); served || err != nil {

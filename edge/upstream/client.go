@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"freshet/edge/exchange"
 	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/ring"
@@ -71,18 +72,18 @@ type Reply struct {
 	Truth    hop.Truth // as the parent vouches, of a tier of this cluster; else the request's Stamp
 	Vouched  bool      // Truth was given
 
-	trailer  http.Header // filled in by the end of the body
-	affinity string      // as a tier of this cluster says; see Affinity
+	trailer  *http.Header // filled in by the end of the body; that of an answer which announces none, too
+	affinity string       // as a tier of this cluster says; see Affinity
 }
 
 // Trailer is the trailer fields, after the end of Body; nil for none. What cannot
 // stand in a block, or was for this hop alone, is left out.
 func (r *Reply) Trailer() *header.Block {
-	if len(r.trailer) == 0 {
+	if r.trailer == nil || len(*r.trailer) == 0 {
 		return nil
 	}
 	h := new(header.Block)
-	for name, values := range r.trailer {
+	for name, values := range *r.trailer {
 		for _, value := range values {
 			_ = h.Add(name, value)
 		}
@@ -146,13 +147,26 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		reply.Conn = newSwitched(ctx, res.Body, done)
 	}
 	if reply.Body = reply.Conn; reply.Conn == nil {
-		reply.Body = newWatchedBody(res.Body, cmp.Or(parent.Limits.BetweenBytes, betweenBytes), cancel, done)
+		reply.Body = newWatchedBody(res.Body, silence(parent, res), cancel, done)
 	}
 	if err := reply.read(res); err != nil {
 		reply.Body.Close()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrBadAnswer, err)
 	}
 	return reply, nil
+}
+
+// quietStream is the longest silence within a body of messages, which come when there is
+// something to say.
+const quietStream = time.Hour
+
+// silence is the longest within the body of an answer.
+func silence(parent Parent, res *http.Response) time.Duration {
+	most := cmp.Or(parent.Limits.BetweenBytes, betweenBytes)
+	if kind := res.Header.Get("Content-Type"); exchange.IsEventStream(kind) || exchange.IsGRPC(kind) {
+		return max(most, quietStream)
+	}
+	return most
 }
 
 // why tells an answer that cannot be read from none: what is wrong with a
@@ -255,7 +269,7 @@ func (r *Reply) read(res *http.Response) (err error) {
 	if r.Header, err = block(res.Header); err != nil {
 		return err
 	}
-	r.trailer = res.Trailer
+	r.trailer = &res.Trailer
 	chosen := r.Header.Get("Upgrade")
 	r.Header.RemoveHopByHop()
 	if r.Conn != nil {

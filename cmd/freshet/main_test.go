@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,8 +54,15 @@ func (b *lockedBuffer) String() string {
 // the test does.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
+	return startBy(t, nil, env, args...)
+}
+
+// startBy is start by means of another command, which becomes freshet in the end.
+func startBy(t *testing.T, by, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, exited: make(chan struct{})}
-	p.cmd = exec.Command(os.Args[0], args...)
+	command := append(append(slices.Clone(by), os.Args[0]), args...)
+	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = append(append(os.Environ(), mainEnv+"=1"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {

@@ -45,6 +45,7 @@ type tree struct {
 	edges  []string // names
 	mids   []string
 	procs  map[string]*process
+	plan   treePlan
 	logs   string // directory of the mids' access logs
 }
 
@@ -55,9 +56,13 @@ const treeHost = "tree." + devZone
 type treePlan struct {
 	edges, mids int
 	router      bool
-	ownOrigin   bool             // an origin of the cluster as well
-	origin      string           // lines of the site document's origin section, besides url
-	tune        func(*node.File) // changes node files before they are written
+	ownOrigin   bool   // an origin of the cluster as well
+	origin      string // lines of the site document's origin section, besides url
+	originIP    string // of the outside origin, if not 127.0.0.1
+
+	begin  func(*tree)                // called before node files are written
+	tune   func(*node.File)           // changes node files before they are written
+	within func(node string) []string // a command that starts a node's in a network of its own
 }
 
 // newTree starts a tree and waits until it serves.
@@ -68,9 +73,12 @@ func newTree(t *testing.T, plan treePlan) *tree {
 	}
 	tr := &tree{
 		testCDN: &testCDN{t: t, dev: &dev{data: t.TempDir(), logLevel: "info"}, files: map[string]*node.File{}, nodes: map[string]func(){}},
-		agent:   clustertest.NewAgent(t), origin: newTreeOrigin(t), procs: map[string]*process{}, logs: t.TempDir(),
+		agent:   clustertest.NewAgent(t), origin: newTreeOrigin(t, plan.originIP), plan: plan, procs: map[string]*process{}, logs: t.TempDir(),
 	}
 	tr.dev.base = freeTreeBase(t, plan)
+	if plan.begin != nil {
+		plan.begin(tr)
+	}
 	tr.write(plan)
 	tr.start("distributor-1")
 	within(t, 30*time.Second, func() error { return dials(tr.files["distributor-1"].Bus.Listen) })
@@ -191,7 +199,11 @@ func freeTreeBase(t *testing.T, plan treePlan) int {
 // start starts a node, which is killed at the end of the test.
 func (tr *tree) start(name string) {
 	f := tr.files[name]
-	p := start(tr.t, nil, string(f.Role), "-c", tr.path(f))
+	var before []string
+	if tr.plan.within != nil {
+		before = tr.plan.within(name)
+	}
+	p := startBy(tr.t, before, nil, string(f.Role), "-c", tr.path(f))
 	tr.procs[name] = p
 	tr.nodes[name] = func() {
 		if code := p.terminate(); code != exitOK {

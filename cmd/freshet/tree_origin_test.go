@@ -48,9 +48,14 @@ type treeOrigin struct {
 	most    int // at once, since it was last asked for
 }
 
-func newTreeOrigin(t *testing.T) *treeOrigin {
+// newTreeOrigin starts an origin at an IP address, 127.0.0.1 if it is "".
+func newTreeOrigin(t *testing.T, ip string) *treeOrigin {
+	addr := freeAddr(t)
+	if _, port, err := net.SplitHostPort(addr); ip != "" && err == nil {
+		addr = net.JoinHostPort(ip, port)
+	}
 	o := &treeOrigin{
-		t: t, addr: freeAddr(t), short: 2 * time.Second, work: 5 * time.Millisecond, body: 2000,
+		t: t, addr: addr, short: 2 * time.Second, work: 5 * time.Millisecond, body: 2000,
 		fault: originWell, changed: make(chan struct{}), begun: time.Now(), asked: make(map[string]int),
 	}
 	o.listen()

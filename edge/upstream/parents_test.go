@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -101,5 +102,103 @@ func TestAHotKeyIsAskedOfSeveralParents(t *testing.T) {
 				t.Errorf("%s: %s is asked %.2f of the mean", name, n.Name, share)
 			}
 		}
+	}
+}
+
+// TestTiers: the parents of a tier are the mids of the next one above it that has any who
+// are ready, those of the region first; then of the tiers above that; then the origin.
+func TestTiers(t *testing.T) {
+	mid := func(name string, tier int, region string, ready bool) cluster.Node {
+		n := member(name, cluster.Mid, region, ready)
+		n.Tier = tier
+		return n
+	}
+	nodes := []cluster.Node{
+		mid("one-near", 1, "near", true), mid("one-far", 1, "far", true), mid("three-near", 3, "near", true), mid("three-sick", 3, "far", false),
+		member("origin-a", cluster.Origin, "far", false), member("origin-b", cluster.Origin, "far", true), member("edge", cluster.Edge, "near", true),
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(*Config)
+		nodes  []cluster.Node
+		want   []string
+		top    bool
+	}{
+		{"an edge", nil, nodes, []string{"one-near", "one-far", "three-near", "origin-b", "three-sick", "origin-a"}, false},
+		{"tier 1", func(c *Config) { c.Role, c.Tier = cluster.Mid, 1 }, nodes, []string{"three-near", "origin-b", "three-sick", "origin-a"}, false},
+		{"tier 2", func(c *Config) { c.Role, c.Tier = cluster.Mid, 2 }, nodes, []string{"three-near", "origin-b", "three-sick", "origin-a"}, false},
+		{"tier 3", func(c *Config) { c.Role, c.Tier = cluster.Mid, 3 }, nodes, []string{"origin-b", "origin-a"}, true},
+		{"a mid that does not say", func(c *Config) { c.Role = cluster.Mid }, nodes, []string{"three-near", "origin-b", "three-sick", "origin-a"}, false},
+		{"an edge, tier 1 sick", nil, []cluster.Node{mid("one", 1, "near", false), nodes[2], nodes[5]}, []string{"three-near", "origin-b", "one"}, false},
+		{"a list", func(c *Config) { c.Static = []string{"https://x.example:8443"} }, nodes, []string{"x.example:8443", "origin-b", "origin-a"}, false},
+	} {
+		c := Config{Role: cluster.Edge, Name: "self", PoP: "p", Region: "near", Loads: ring.NewLoads(time.Now)}
+		if tc.change != nil {
+			tc.change(&c)
+		}
+		p := NewParents(c)
+		p.Update(tc.nodes)
+		if got := order(p, &site.Document{Site: "s"}, "k"); !slices.Equal(got, tc.want) || p.AsksOrigin() != tc.top {
+			t.Errorf("%s: %v, asks origins: %v; want %v, %v", tc.name, got, p.AsksOrigin(), tc.want, tc.top)
+		}
+	}
+}
+
+// TestManyParentsAreNotAllListed, but the key's home is the first of them.
+func TestManyParentsAreNotAllListed(t *testing.T) {
+	var nodes []cluster.Node
+	var names []string
+	for i := range 100 {
+		nodes = append(nodes, member(fmt.Sprint("near", i), cluster.Mid, "r", true), member(fmt.Sprint("far", i), cluster.Mid, "q", true), member(fmt.Sprint("sick", i), cluster.Mid, "r", false))
+		names = append(names, fmt.Sprint("near", i))
+	}
+	p := NewParents(Config{Role: cluster.Edge, Region: "r", Loads: ring.NewLoads(time.Now)})
+	p.Update(nodes)
+	for i := range 100 {
+		key := fmt.Sprint(i)
+		got := order(p, &site.Document{Site: "s"}, key)
+		if len(got) != mostNear+mostFar+mostUnsure || got[0] != names[ring.First(key, names)] {
+			t.Fatalf("%v, want %s first", got, names[ring.First(key, names)])
+		}
+	}
+}
+
+// TestSiblings: all edges of a PoP agree in who is a key's home; that one asks the mids. Who
+// is asked by a tier asks no sibling, nor does who passes on what is for one client.
+func TestSiblings(t *testing.T) {
+	edge := func(name, pop string, ready bool) cluster.Node {
+		n := member(name, cluster.Edge, "r", ready)
+		n.PoP = pop
+		return n
+	}
+	nodes := []cluster.Node{edge("a", "p", true), edge("b", "p", true), edge("c", "p", true), edge("d", "p", false), edge("e", "q", true), member("mid", cluster.Mid, "r", true)}
+	doc := &site.Document{Site: "s"}
+	homes := make(map[string]int)
+	for i := range 300 {
+		key := fmt.Sprint("key-", i)
+		home := []string{"a", "b", "c"}[ring.First(key, []string{"a", "b", "c"})]
+		homes[home]++
+		for _, self := range []string{"a", "b", "c"} {
+			p := NewParents(Config{Role: cluster.Edge, Name: self, PoP: "p", Region: "r", Siblings: true, Loads: ring.NewLoads(time.Now)})
+			p.Update(nodes)
+			want := []string{home, "mid"}
+			if self == home {
+				want = want[1:]
+			}
+			if got := order(p, doc, key); !slices.Equal(got, want) {
+				t.Fatalf("%s of %s: %v, want %v", self, key, got, want)
+			}
+			if i > 0 {
+				continue
+			}
+			for _, q := range []Question{{Key: key, FromTier: true}, {Key: key, Pass: true}} {
+				if got := p.For(doc, q); len(got) != 1 || got[0].Kind != Mid {
+					t.Errorf("%s asks %v for %+v", self, got, q)
+				}
+			}
+		}
+	}
+	if len(homes) != 3 {
+		t.Errorf("homes %v", homes)
 	}
 }

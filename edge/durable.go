@@ -17,7 +17,7 @@ import (
 
 // keysVersion changes with a version of Freshet that gives a request another cache key
 // than the one before, or a scope another hash: purges would miss what is stored.
-const keysVersion = 1
+const keysVersion = 2
 
 // kept is what a node keeps over a restart, and where.
 type kept struct {

@@ -81,9 +81,9 @@ func TestDiskSizeIsExact(t *testing.T) {
 					check(true)
 					scopes := make([]response.ScopeHash, 300)
 					for i := range scopes {
-						scopes[i] = response.ScopeHash{Hi: rng.Uint64(), Lo: rng.Uint64()}
+						scopes[i] = response.ScopeHash(rng.Uint64())
 					}
-					table.Apply(table.Clock().Seq+1, scopes)
+					table.Apply(table.Clock().Seq+1, invalidate.Effect{Scopes: scopes})
 					check(true)
 					for _, scope := range scopes[:50] {
 						table.Touch(scope)

@@ -250,7 +250,7 @@ func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 	for _, scope := range c.Scopes {
 		scopes = append(scopes, e.sites.Load().scopeHashes(scope)...)
 	}
-	e.table.Apply(seq, scopes)
+	e.table.Apply(seq, invalidate.Effect{Scopes: scopes, At: c.At})
 	return nil
 }
 

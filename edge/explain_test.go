@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"freshet/edge/exchange"
+	"freshet/edge/invalidate"
 	"freshet/edge/listener"
 	"freshet/edge/response"
 	"freshet/internal/cluster"
@@ -118,7 +119,7 @@ func TestExplainSaysWhyWhatIsStoredIsDead(t *testing.T) {
 		kill            func(e *Edge)
 	}{
 		{"a purge", "purged", "a purge covers it (sequence 1.2)", func(e *Edge) {
-			e.table.Apply(e.table.Clock().Seq+1, []response.ScopeHash{response.HashScope(command.Scope{Kind: command.ScopeURL, Site: "upstream", Value: "/a"})})
+			e.table.Apply(e.table.Clock().Seq+1, invalidate.Effect{Scopes: []response.ScopeHash{response.HashScope(command.Scope{Kind: command.ScopeURL, Site: "upstream", Value: "/a"})}})
 		}},
 		{"the log begins anew", "restart", "the command log was begun anew", func(e *Edge) {
 			e.table.Restart(command.Clock{Log: 7, Seq: command.FirstOf(2)})

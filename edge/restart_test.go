@@ -284,16 +284,16 @@ func TestHashesStay(t *testing.T) {
 		w.Header().Set("Cache-Control", "max-age=600")
 	}).URL)
 	get(t, url+"/a?b=c", "Host: www.test")
-	const version, key = 1, "upstream\nwww.test/a?b=c"
+	const version, key = 2, "upstream\nwww.test/a?b=c"
 	r := e.store.Get(response.NewKey(key))
 	if r == nil {
 		t.Fatalf("nothing is stored under %q", key)
 	}
 	var scopes []string
 	for _, s := range r.Scopes {
-		scopes = append(scopes, fmt.Sprintf("%016x%016x", s.Hi, s.Lo))
+		scopes = append(scopes, fmt.Sprintf("%016x", uint64(s)))
 	}
-	if got, want := strings.Join(scopes, " "), "967b9d5131a56f848ede1f37835eeee6 9b475fc4b4d325b93b29e6fbf2c1e4d1 92c6626d3a76687225d8e5d269c8d5fb"; got != want || keysVersion != version {
+	if got, want := strings.Join(scopes, " "), "bb3b23fe4ad30508 f50079aef87a7ddd 78cdc4e339f2f5d6"; got != want || keysVersion != version {
 		t.Errorf("scopes %s in version %d, were %s in %d", got, keysVersion, want, version)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"freshet/edge/invalidate"
 	"freshet/edge/response"
 	"freshet/internal/command"
 )
@@ -57,7 +58,7 @@ func TestAPurgeUnderAnySpellingOfTheQueryCounts(t *testing.T) {
 		t.Fatal("not shared")
 	}
 	purge := command.Scope{Kind: command.ScopeURL, Site: "upstream", Value: "/a?utm=2"}
-	e.table.Apply(e.table.Clock().Seq+1, []response.ScopeHash{response.HashScope(purge)})
+	e.table.Apply(e.table.Clock().Seq+1, invalidate.Effect{Scopes: []response.ScopeHash{response.HashScope(purge)}})
 	if get(t, url+"/a?utm=2").body == first.body {
 		t.Error("served after its purge")
 	}

@@ -3,12 +3,13 @@ package invalidate
 import (
 	"context"
 	"errors"
-	"iter"
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"freshet/edge/response"
 	"freshet/internal/command"
+	"freshet/internal/hop"
 )
 
 // When Run looks after the journal.
@@ -115,24 +116,22 @@ func (t *Table) Tend() {
 func (t *Table) state() *State {
 	s, now := t.touches.state(), t.now.Load()
 	s.Clock, s.Floor, s.Generation, s.Keyed = now.clock, now.floor, now.generation, t.keyed
-	s.Marks = t.marks()
-	return s
-}
-
-func (t *Table) marks() iter.Seq2[response.ScopeHash, command.Seq] {
-	return func(yield func(response.ScopeHash, command.Seq) bool) {
-		for i := range t.shards {
-			s := &t.shards[i]
-			s.RLock()
-			for scope, seq := range s.marks {
-				if !yield(scope, seq) {
-					s.RUnlock()
-					return
+	s.Marks = func(yield func(response.ScopeHash, command.Seq) bool) {
+		t.hard.each(func(scope response.ScopeHash, at *atomic.Uint64) bool {
+			return yield(scope, command.Seq(at.Load()))
+		})
+	}
+	s.Softs = func(yield func(response.ScopeHash, hop.Soft) bool) {
+		t.soft.each(func(scope response.ScopeHash, at *atomic.Pointer[soft]) bool {
+			for m := at.Load(); m != nil; m = m.older {
+				if !yield(scope, m.Soft) {
+					return false
 				}
 			}
-			s.RUnlock()
-		}
+			return true
+		})
 	}
+	return s
 }
 
 func (s *touches) state() *State {

@@ -132,7 +132,7 @@ func (h *history) catchUp() {
 		for _, s := range h.entries[seq-h.first].scopes {
 			scopes = append(scopes, scopeHash(s))
 		}
-		h.table.Apply(seq, scopes)
+		h.table.Apply(seq, invalidate.Effect{Scopes: scopes})
 		if h.rng.IntN(3) == 0 || seq == h.last() {
 			if h.table.Commit() != nil {
 				return
@@ -368,7 +368,7 @@ func TestEveryFailureInTurn(t *testing.T) {
 				var acked bool
 				switch n % 3 {
 				case 0:
-					first.table.Apply(11, []response.ScopeHash{scopeHash(1)})
+					first.table.Apply(11, invalidate.Effect{Scopes: []response.ScopeHash{scopeHash(1)}})
 					acked = first.table.Commit() == nil
 					first.table.Tend()
 					acked = acked || first.table.Commit() == nil

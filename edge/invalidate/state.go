@@ -7,6 +7,7 @@ import (
 
 	"freshet/edge/response"
 	"freshet/internal/command"
+	"freshet/internal/hop"
 )
 
 // State is what a table knows, as far as it has to outlive the process: all that can
@@ -24,6 +25,7 @@ type State struct {
 	// often; the highest counts. nil for none.
 	Marks   iter.Seq2[response.ScopeHash, command.Seq]
 	Touched iter.Seq2[response.ScopeHash, uint64]
+	Softs   iter.Seq2[response.ScopeHash, hop.Soft] // a scope once for each soft mark on it
 }
 
 // NewGeneration draws a generation. It is random, so that no loss of what was known
@@ -48,9 +50,8 @@ var ErrFull = errors.New("journal is full")
 type Journal interface {
 	// Room is how many marks and touched scopes a state may have that is written to it.
 	Room() (marks, touched int)
-	// Applied adds a command: its sequence, and a mark at it on each of the scopes.
-	// Durable after Sync.
-	Applied(seq command.Seq, scopes []response.ScopeHash) error
+	// Applied adds a command: its sequence and what it does. Durable after Sync.
+	Applied(seq command.Seq, e Effect) error
 	// Forgot adds that the floor was raised and the marks up to it forgotten. Durable
 	// after Sync.
 	Forgot(floor command.Seq) error
@@ -75,7 +76,7 @@ type Journal interface {
 type nowhere struct{}
 
 func (nowhere) Room() (marks, touched int)                       { return MaxMarks, MaxTouched }
-func (nowhere) Applied(command.Seq, []response.ScopeHash) error  { return nil }
+func (nowhere) Applied(command.Seq, Effect) error                { return nil }
 func (nowhere) Forgot(command.Seq) error                         { return nil }
 func (nowhere) Touched(response.ScopeHash, uint64, uint64) error { return nil }
 func (nowhere) Sync() error                                      { return nil }

@@ -5,11 +5,11 @@
 package invalidate
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"freshet/edge/response"
 	"freshet/internal/command"
@@ -22,9 +22,15 @@ const (
 	MaxTouched = 1 << 18 // beyond it what was asked for before the older half counts as touched
 )
 
-// shards spread the marks, so that tests of different responses do not meet on
-// one lock.
-const shards = 64
+// Effect is what a command does to what is stored.
+type Effect struct {
+	Scopes []response.ScopeHash // what it marks
+	Soft   bool                 // what it covers is stale from At on; else it is dead
+	At     time.Time            // when the command was appended
+}
+
+// since is the time of a soft mark.
+func (e *Effect) since() int64 { return e.At.UnixMilli() }
 
 // Table is the marks of one node. It may be used from any goroutine; Apply, Commit and
 // Restart come from one, the follower of the command log.
@@ -37,16 +43,15 @@ type Table struct {
 	count   atomic.Int64
 	max     int64
 	touches touches
-	shards  [shards]struct {
-		sync.RWMutex
-		marks map[response.ScopeHash]command.Seq
-	}
+	hard    index[atomic.Uint64]        // the last sequence
+	soft    index[atomic.Pointer[soft]] // all, the last one first
 
 	journal Journal
 	touched chan struct{} // there are unsafe requests to make durable
 	writing sync.Mutex    // held while the time or the marks change, and while all of them are written anew
 	keyed   uint64        // under writing
 	unkept  bool          // the last Restart is not durable; under writing
+	ages    ages          // of sequences; under writing
 }
 
 // moment is the logical time and what counts as dead at it, which change together.
@@ -63,13 +68,17 @@ func New() *Table { return Open(&State{Generation: NewGeneration()}, nowhere{}) 
 func Open(s *State, j Journal) *Table {
 	marks, touched := j.Room()
 	t := &Table{max: int64(marks), journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
-	for i := range t.shards {
-		t.shards[i].marks = make(map[response.ScopeHash]command.Seq)
-	}
+	t.hard.move = func(to, from *atomic.Uint64) { to.Store(from.Load()) }
+	t.soft.move = func(to, from *atomic.Pointer[soft]) { to.Store(from.Load()) }
 	t.now.Store(&moment{clock: s.Clock, floor: s.Floor, generation: s.Generation})
 	if s.Marks != nil {
 		for scope, seq := range s.Marks {
-			t.set(scope, seq)
+			t.setHard(scope, seq)
+		}
+	}
+	if s.Softs != nil {
+		for scope, m := range s.Softs {
+			t.setSoft(scope, m)
 		}
 	}
 	t.touches.restore(s, touched)
@@ -92,28 +101,30 @@ func (t *Table) begin(m moment) {
 	// First the time: from here on all that came before is dead. Then the marks may
 	// go, because they speak of nothing else.
 	t.now.Store(&m)
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.Lock()
-		t.count.Add(-int64(len(s.marks)))
-		clear(s.marks)
-		s.Unlock()
-	}
+	t.hard.prune(func(*atomic.Uint64) bool { return false })
+	t.soft.prune(func(*atomic.Pointer[soft]) bool { return false })
+	t.count.Store(0)
+	t.ages = ages{}
 }
 
-// Apply sets a mark at seq, which is the next of the log, on each of the scopes, and
-// then moves the time, so that nobody sees the new time without the marks. It may be
+// Apply carries out the command at seq, which is the next of the log: it sets its marks,
+// and then moves the time, so that nobody sees the new time without the marks. It may be
 // applied again, as long as no Commit has succeeded since.
-func (t *Table) Apply(seq command.Seq, scopes []response.ScopeHash) {
+func (t *Table) Apply(seq command.Seq, e Effect) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	for _, scope := range scopes {
-		t.set(scope, seq)
+	for _, scope := range e.Scopes {
+		if e.Soft {
+			t.setSoft(scope, hop.Soft{Seq: seq, Since: e.since()})
+		} else {
+			t.setHard(scope, seq)
+		}
 	}
+	t.ages.note(seq, e.At)
 	next := *t.now.Load()
 	next.clock.Seq = max(next.clock.Seq, seq)
 	t.now.Store(&next)
-	err := t.journal.Applied(seq, scopes)
+	err := t.journal.Applied(seq, e)
 	if t.count.Load() > t.max {
 		err = errors.Join(err, t.forget())
 	}
@@ -123,26 +134,71 @@ func (t *Table) Apply(seq command.Seq, scopes []response.ScopeHash) {
 	// Commit tells of errors; until then the marks hold in this process.
 }
 
-func (t *Table) set(scope response.ScopeHash, seq command.Seq) {
-	s := &t.shards[scope.Lo%shards]
-	s.Lock()
-	defer s.Unlock()
-	if _, ok := s.marks[scope]; !ok {
+func (t *Table) setHard(scope response.ScopeHash, seq command.Seq) {
+	at, added := t.hard.put(scope)
+	if added {
 		t.count.Add(1)
 	}
-	s.marks[scope] = max(s.marks[scope], seq)
+	at.Store(max(at.Load(), uint64(seq)))
 }
 
-// highest is the highest mark on any of the scopes.
+func (t *Table) setSoft(scope response.ScopeHash, m hop.Soft) {
+	at, _ := t.soft.put(scope)
+	list, added := at.Load().with(m)
+	t.count.Add(int64(added))
+	at.Store(list)
+}
+
+// highest is the highest hard mark on any of the scopes.
 func (t *Table) highest(scopes []response.ScopeHash) command.Seq {
-	var high command.Seq
-	for _, scope := range scopes {
-		s := &t.shards[scope.Lo%shards]
-		s.RLock()
-		high = max(high, s.marks[scope])
-		s.RUnlock()
+	var high uint64
+	kinds := t.hard.kinds.Load()
+	if kinds == 0 {
+		return 0
 	}
-	return high
+	for _, scope := range scopes {
+		if kinds>>scope.Kind()&1 == 0 {
+			continue
+		}
+		if at := t.hard.find(scope); at != nil {
+			high = max(high, at.Load())
+		}
+	}
+	return command.Seq(high)
+}
+
+// firstSoft is the first soft mark on any of the scopes above asOf and up to limit; zero
+// for none.
+func (t *Table) firstSoft(scopes []response.ScopeHash, asOf, limit command.Seq) (first hop.Soft) {
+	if t.soft.kinds.Load() == 0 {
+		return first
+	}
+	for _, scope := range scopes {
+		if !t.soft.knows(scope) {
+			continue
+		}
+		if at := t.soft.find(scope); at != nil {
+			if m := at.Load().firstAbove(asOf, limit); m.Seq != 0 && (first.Seq == 0 || m.Seq < first.Seq) {
+				first = m
+			}
+		}
+	}
+	return first
+}
+
+// lastSoft is the last soft mark on any of the scopes.
+func (t *Table) lastSoft(scopes []response.ScopeHash) (last command.Seq) {
+	if t.soft.kinds.Load() == 0 {
+		return 0
+	}
+	for _, scope := range scopes {
+		if at := t.soft.find(scope); at != nil {
+			if list := at.Load(); list != nil {
+				last = max(last, list.Seq)
+			}
+		}
+	}
+	return last
 }
 
 // Death is why a response may not be used any more.
@@ -158,7 +214,8 @@ const (
 	OfMark     Death = "purged"    // a purge covers it
 )
 
-// Alive reports whether a response may still be used, and raises its AsOf if so.
+// Alive reports whether a response may still be used, and raises its AsOf if so. What a
+// soft mark covers may be, but as stale: see Response.Soft.
 func (t *Table) Alive(r *response.Response) bool { return t.Test(r) == Living }
 
 // Test is Alive with the reason.
@@ -179,6 +236,7 @@ func (t *Table) Test(r *response.Response) Death {
 	case t.highest(r.Scopes) > asOf:
 		return OfMark
 	}
+	soft := t.firstSoft(r.Scopes, asOf, now.clock.Seq)
 	// A mark may have been forgotten while the marks were read; the floor that took
 	// its place stood before that.
 	switch after := t.now.Load(); {
@@ -187,6 +245,9 @@ func (t *Table) Test(r *response.Response) Death {
 	case asOf < after.floor:
 		return BelowFloor
 	}
+	if soft.Seq != 0 {
+		r.Soften(soft) // before AsOf says that it was looked for
+	}
 	r.RaiseAsOf(now.clock.Seq)
 	return Living
 }
@@ -194,39 +255,96 @@ func (t *Table) Test(r *response.Response) Death {
 // Fence is how true an answer must be that this node takes from a parent for
 // something that these scopes cover: those of the key, and of any copy held.
 func (t *Table) Fence(scopes []response.ScopeHash) hop.Fence {
-	hard := t.highest(scopes)
+	hard, soft := t.highest(scopes), t.lastSoft(scopes)
 	now := t.now.Load() // after the marks: what was forgotten is below this floor
-	return hop.Fence{Log: now.clock.Log, Hard: min(hard, now.clock.Seq), Floor: now.floor}
+	return hop.Fence{
+		Log: now.clock.Log, Hard: min(hard, now.clock.Seq), Soft: min(soft, now.clock.Seq), Floor: now.floor,
+	}
 }
 
 // forget drops the older half of the marks and raises the floor above them: what
-// is stored and was not tested since counts as dead. The error is the journal's.
+// is stored and was not tested since counts as dead. Marks younger than a minute stay as
+// long as that makes any room, so that parents which lag are not asked in vain. The error
+// is the journal's.
 func (t *Table) forget() error {
 	var all []command.Seq
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.RLock()
-		for _, seq := range s.marks {
-			all = append(all, seq)
+	t.hard.each(func(_ response.ScopeHash, at *atomic.Uint64) bool {
+		all = append(all, command.Seq(at.Load()))
+		return true
+	})
+	t.soft.each(func(_ response.ScopeHash, at *atomic.Pointer[soft]) bool {
+		for s := at.Load(); s != nil; s = s.older {
+			all = append(all, s.Seq)
 		}
-		s.RUnlock()
-	}
-	slices.SortFunc(all, func(a, b command.Seq) int { return cmp.Compare(a, b) })
+		return true
+	})
+	slices.Sort(all)
 	floor := all[len(all)/2]
+	if young := t.ages.young(); young < floor {
+		if n, _ := slices.BinarySearch(all, young+1); n >= len(all)/8 {
+			floor = young
+		}
+	}
 	next := *t.now.Load()
 	next.floor = max(next.floor, floor)
 	t.now.Store(&next)
 	err := t.journal.Forgot(next.floor) // a journal without it holds the marks
-	for i := range t.shards {
-		s := &t.shards[i]
-		s.Lock()
-		for scope, seq := range s.marks {
-			if seq <= floor {
-				delete(s.marks, scope)
-				t.count.Add(-1)
-			}
+	left := int64(0)
+	t.hard.prune(func(at *atomic.Uint64) bool { return at.Load() > uint64(floor) })
+	t.hard.each(func(response.ScopeHash, *atomic.Uint64) bool { left++; return true })
+	t.soft.prune(func(at *atomic.Pointer[soft]) bool {
+		at.Store(at.Load().above(floor))
+		return at.Load() != nil
+	})
+	t.soft.each(func(_ response.ScopeHash, at *atomic.Pointer[soft]) bool {
+		for s := at.Load(); s != nil; s = s.older {
+			left++
 		}
-		s.Unlock()
-	}
+		return true
+	})
+	t.count.Store(left)
 	return err
+}
+
+// above are the marks above a floor.
+func (s *soft) above(floor command.Seq) *soft {
+	if s == nil || s.Seq <= floor {
+		return nil
+	}
+	return &soft{s.Soft, s.older.above(floor)}
+}
+
+// youth is how old a mark gets at least, if there is room.
+const youth = time.Minute
+
+// ages say, about to the second, when sequences were appended: what came up to one of
+// them is as old at least.
+type ages struct {
+	at [64]struct {
+		seq command.Seq
+		ms  int64
+	}
+	next int
+}
+
+// note remembers when a sequence was appended, in order.
+func (a *ages) note(seq command.Seq, at time.Time) {
+	const every = int64(youth/time.Millisecond) / 60
+	last := &a.at[(a.next+len(a.at)-1)%len(a.at)]
+	if ms := at.UnixMilli(); last.seq == 0 || ms >= last.ms+every {
+		a.at[a.next%len(a.at)].seq, a.at[a.next%len(a.at)].ms = seq, ms
+		a.next++
+	}
+}
+
+// young is the last sequence that is older than youth as of the last one noted; zero if
+// none is known to be.
+func (a *ages) young() (old command.Seq) {
+	last := a.at[(a.next+len(a.at)-1)%len(a.at)].ms
+	for _, x := range a.at {
+		if x.seq != 0 && x.ms <= last-int64(youth/time.Millisecond) {
+			old = max(old, x.seq)
+		}
+	}
+	return old
 }

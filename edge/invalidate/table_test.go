@@ -16,11 +16,11 @@ func url(site, target string) command.Scope {
 	return command.Scope{Kind: command.ScopeURL, Site: site, Value: target}
 }
 
-func purge(scopes ...command.Scope) (hashes []response.ScopeHash) {
+func purge(scopes ...command.Scope) (e Effect) {
 	for _, s := range scopes {
-		hashes = append(hashes, response.HashScope(s))
+		e.Scopes = append(e.Scopes, response.HashScope(s))
 	}
-	return hashes
+	return e
 }
 
 func stored(born command.Seq, scopes ...command.Scope) *response.Response {

@@ -221,7 +221,7 @@ func (d *Decision) TargetScope(target string) response.ScopeHash {
 
 // GroupScope is the scope of a cache group of the site (RFC 9875).
 func (d *Decision) GroupScope(group string) response.ScopeHash {
-	return response.HashScope(command.Scope{Kind: "group", Site: d.site.doc.Site, Value: group})
+	return response.HashScope(command.Scope{Kind: response.ScopeGroup, Site: d.site.doc.Site, Value: group})
 }
 
 // Rules names the rules that matched, in order.

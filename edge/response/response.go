@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -121,8 +122,9 @@ type Response struct {
 	// Generation is this node's time between two restarts of its log in which it asked.
 	Generation uint64
 
-	asOf    atomic.Uint64 // true up to here: tested against every mark up to this sequence
-	touches atomic.Uint64 // likewise for this node's own count of unsafe requests
+	asOf    atomic.Uint64            // true up to here: tested against every mark up to this sequence
+	soft    atomic.Pointer[hop.Soft] // the first soft mark that covers it, nil for none; set before asOf says so
+	touches atomic.Uint64            // likewise for this node's own count of unsafe requests
 }
 
 // WithBody is a copy of r that has the body.
@@ -132,7 +134,8 @@ func (r *Response) WithBody(b Body) *Response {
 		Pieces: r.Pieces, Complete: r.Complete, Set: r.Set, Search: r.Search,
 		Facts: r.Facts, Log: r.Log, Born: r.Born, Scopes: r.Scopes, Generation: r.Generation,
 	}
-	c.asOf.Store(r.asOf.Load())
+	c.asOf.Store(r.asOf.Load()) // before soft: who has raised it has set that
+	c.soft.Store(r.soft.Load())
 	c.touches.Store(r.touches.Load())
 	return c
 }
@@ -145,7 +148,8 @@ func (r *Response) Length() int64 {
 	return r.Complete
 }
 
-// WithTruth is a copy of r that is known to be true no further than that.
+// WithTruth is a copy of r that is known to be true no further than that. Its soft mark
+// stays open, unless born settles it.
 func (r *Response) WithTruth(born, asOf command.Seq, touches uint64) *Response {
 	c := r.WithBody(r.Body)
 	c.Born = born
@@ -161,20 +165,122 @@ func (r *Response) OlderThan(held *Response) bool {
 	return held.Key.Text == r.Key.Text && held.Log == r.Log && held.Generation == r.Generation && held.Born > r.Born
 }
 
-// ScopeHash stands for one scope: equal scopes have equal hashes. Two scopes that
-// share one by chance are invalidated together, which is safe.
-type ScopeHash xxh3.Uint128
+// ScopeHash stands for one scope: equal scopes have equal hashes, of which the lowest
+// bits say of what kind they are. Two scopes that share one by chance are invalidated
+// together, which is safe.
+type ScopeHash uint64
+
+// kindBits are those of a hash that hold the kind.
+const kindBits = 3
+
+// ScopeKinds is how many kinds a hash tells apart.
+const ScopeKinds = 1 << kindBits
 
 // HashScope is the hash of a scope.
 func HashScope(s command.Scope) ScopeHash {
-	return ScopeHash(xxh3.HashString128(string(s.Kind) + "\x00" + s.Site + "\x00" + s.Value))
+	if s.Kind == command.ScopeKey {
+		return NewKey(s.Value).Scope()
+	}
+	sum := xxh3.HashString(string(s.Kind) + "\x00" + s.Site + "\x00" + s.Value)
+	return ScopeHash(sum&^(ScopeKinds-1) | uint64(codeOf(s.Kind)))
 }
 
-// AsOf is the sequence up to which the response has been tested and found true.
+// Scope is the scope of what is stored under the key, in all its variants if it is not
+// the key of one itself.
+func (k Key) Scope() ScopeHash { return ScopeHash(k.Sum.Hi&^(ScopeKinds-1) | codeKey) }
+
+// ScopeGroup is the kind of scope that stands for a cache group of the site (RFC 9875). No
+// command names it: one of a surrogate key covers the group of that name, too.
+const ScopeGroup command.ScopeKind = "group"
+
+// The codes of the kinds.
+const (
+	codeURL = iota
+	codeKey
+	codePrefix
+	codeTag
+	codeGroup
+	codeSite
+	codeAll
+	codeOther
+)
+
+func codeOf(kind command.ScopeKind) int {
+	switch kind {
+	case command.ScopeURL:
+		return codeURL
+	case command.ScopePrefix:
+		return codePrefix
+	case command.ScopeTag:
+		return codeTag
+	case ScopeGroup:
+		return codeGroup
+	case command.ScopeSite:
+		return codeSite
+	case command.ScopeAll:
+		return codeAll
+	}
+	return codeOther
+}
+
+// Kind is the number of the scope's kind, below ScopeKinds.
+func (h ScopeHash) Kind() int { return int(h & (ScopeKinds - 1)) }
+
+// AsOf is the sequence up to which the response has been tested: no hard mark up to it
+// covers the response, and of the soft ones Soft is the first.
 func (r *Response) AsOf() command.Seq { return command.Seq(r.asOf.Load()) }
 
 // RaiseAsOf records that the response is true up to seq; it never falls.
 func (r *Response) RaiseAsOf(seq command.Seq) { raise(&r.asOf, uint64(seq)) }
+
+// Soft is the soft mark that is open: the first that covers the response and that it was
+// not validated since; zero for none. It is that as of an AsOf read before.
+func (r *Response) Soft() hop.Soft {
+	if soft := r.soft.Load(); soft != nil && soft.Seq > r.Born {
+		return *soft
+	}
+	return hop.Soft{}
+}
+
+// Soften records a soft mark, before AsOf is raised to it; the first one counts.
+func (r *Response) Soften(m hop.Soft) {
+	if m.Seq <= r.Born {
+		return
+	}
+	for {
+		was := r.soft.Load()
+		if was != nil && was.Seq <= m.Seq || r.soft.CompareAndSwap(was, &m) {
+			return
+		}
+	}
+}
+
+// Life is what the response can be used for at now: as its Facts say, unless a soft mark
+// is open, which makes it stale from its time on. Then soft is true, and the facts lie in
+// room.
+func (r *Response) Life(now time.Time, room *httpcache.Facts) (life *httpcache.Facts, soft bool) {
+	m := r.Soft()
+	if m.Seq == 0 {
+		return &r.Facts, false
+	}
+	since := time.UnixMilli(m.Since)
+	if since.After(now) { // by another clock than ours
+		since = now
+	}
+	*room = r.Facts.ExpiredAt(since)
+	return room, true
+}
+
+// At is the state at now, in regard of an open soft mark.
+func (r *Response) At(now time.Time) httpcache.State {
+	var room httpcache.Facts
+	life, _ := r.Life(now, &room)
+	return life.At(now)
+}
+
+// Shareable reports whether the response may be given, when it arrives, to others that
+// were waiting for the same (httpcache.Facts.Shareable), in regard of an open soft mark.
+func (r *Response) Shareable() bool { return r.At(r.Received) <= httpcache.Revalidate }
 
 // Touches is the count of unsafe requests up to which the response is true.
 func (r *Response) Touches() uint64 { return r.touches.Load() }
@@ -193,5 +299,6 @@ func raise(v *atomic.Uint64, to uint64) {
 
 // Truth is what the response can be vouched for.
 func (r *Response) Truth() hop.Truth {
-	return hop.Truth{Log: r.Log, Born: r.Born, AsOf: max(r.AsOf(), r.Born)}
+	asOf := r.AsOf() // before Soft
+	return hop.Truth{Log: r.Log, Born: r.Born, AsOf: max(asOf, r.Born), Soft: r.Soft()}
 }

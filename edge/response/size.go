@@ -10,7 +10,7 @@ import (
 // not counted, nor a body that lies elsewhere.
 func (r *Response) Size() int64 {
 	n := heapSize(int(unsafe.Sizeof(*r))) + heapSize(len(r.Key.Text)) + heapSize(len(r.ETag)) +
-		heapSize(cap(r.Scopes)*int(unsafe.Sizeof(ScopeHash{}))) + stringsSize(r.Vary) + stringsSize(r.Search.Params)
+		heapSize(cap(r.Scopes)*int(unsafe.Sizeof(ScopeHash(0)))) + stringsSize(r.Vary) + stringsSize(r.Search.Params)
 	if r.Pieces != nil {
 		n += heapSize(cap(r.Pieces) * int(unsafe.Sizeof(Piece{})))
 	}

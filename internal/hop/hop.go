@@ -17,6 +17,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,7 @@ var ErrMalformed = errors.New("malformed hop field")
 type Fence struct {
 	Log   command.LogID
 	Hard  command.Seq // the highest hard mark known to cover what is asked for
+	Soft  command.Seq // the highest soft mark likewise: what is true no further has to be validated
 	Floor command.Seq // below it nothing counts
 	Born  command.Seq // the origin must have been asked at this sequence or later
 }
@@ -52,40 +54,73 @@ func (f Fence) Max(g Fence) Fence {
 	if f.Log != g.Log {
 		return g
 	}
-	return Fence{f.Log, max(f.Hard, g.Hard), max(f.Floor, g.Floor), max(f.Born, g.Born)}
+	return Fence{f.Log, max(f.Hard, g.Hard), max(f.Soft, g.Soft), max(f.Floor, g.Floor), max(f.Born, g.Born)}
 }
 
 // Covers reports whether an answer that satisfies f satisfies g as well.
 func (f Fence) Covers(g Fence) bool {
-	return f.Log == g.Log && f.Hard >= g.Hard && f.Floor >= g.Floor && f.Born >= g.Born
+	return f.Log == g.Log && f.Hard >= g.Hard && f.Soft >= g.Soft && f.Floor >= g.Floor && f.Born >= g.Born
 }
 
 // Highest is the highest part.
-func (f Fence) Highest() command.Seq { return max(f.Hard, f.Floor, f.Born) }
+func (f Fence) Highest() command.Seq { return max(f.Hard, f.Soft, f.Floor, f.Born) }
 
-// Truth is how true an answer is: born and asof of a stored response.
+// Soft is a soft mark: what it covers is stale from Since on, until it was validated.
+type Soft struct {
+	Seq   command.Seq // zero for none
+	Since int64       // when the mark was appended, in Unix milliseconds
+}
+
+// Truth is how true an answer is: born, asof and the open soft mark of a stored response.
 type Truth struct {
 	Log  command.LogID
 	Born command.Seq // what the node that asked the origin had applied when it asked
-	AsOf command.Seq // tested against every mark up to this; at least Born
+	AsOf command.Seq // no hard mark up to this covers it; at least Born
+	Soft Soft        // the first soft mark up to AsOf that does; zero for none
+	// IfError: nothing better could be had, so that there is no use in asking again
+	// (stale-if-error).
+	IfError bool
+}
+
+// Attested is up to where no mark covers the answer, hard or soft.
+func (t Truth) Attested() command.Seq {
+	if t.Soft.Seq != 0 {
+		return max(t.Born, min(t.AsOf, t.Soft.Seq-1))
+	}
+	return t.AsOf
 }
 
 // Satisfies reports whether a response of this truth may answer a request with
-// fence f.
+// fence f, be it as stale.
 func (t Truth) Satisfies(f Fence) bool {
 	return t.Log == f.Log && t.AsOf >= f.Hard && t.AsOf >= f.Floor && t.Born >= f.Born
 }
 
+// Open reports whether a soft mark is open that f speaks of: the response is stale for
+// who asks, or has to be validated.
+func (t Truth) Open(f Fence) bool { return t.Attested() < f.Soft }
+
 // AppendTo writes the fence into h.
 func (f Fence) AppendTo(h *header.Block) error {
-	var room [128]byte
-	return set(h, FenceField, appendPart(appendPart(appendPart(appendLog(room[:0], f.Log), "hard", f.Hard), "floor", f.Floor), "born", f.Born))
+	var room [160]byte
+	b := appendPart(appendPart(appendPart(appendLog(room[:0], f.Log), "hard", f.Hard), "floor", f.Floor), "born", f.Born)
+	if f.Soft != 0 {
+		b = appendPart(b, "soft", f.Soft)
+	}
+	return set(h, FenceField, b)
 }
 
 // AppendTo writes the truth into h.
 func (t Truth) AppendTo(h *header.Block) error {
-	var room [128]byte
-	return set(h, TrueField, appendPart(appendPart(appendLog(room[:0], t.Log), "born", t.Born), "asof", t.AsOf))
+	var room [192]byte
+	b := appendPart(appendPart(appendLog(room[:0], t.Log), "born", t.Born), "asof", t.Attested())
+	if t.Soft.Seq > t.Born {
+		b = appendPart(appendPart(appendPart(b, "tested", t.AsOf), "soft", t.Soft.Seq), "since", command.Seq(max(t.Soft.Since, 0)))
+	}
+	if t.IfError {
+		b = appendPart(b, "iferror", 1)
+	}
+	return set(h, TrueField, b)
 }
 
 // set is h.Set of a value that is copied.
@@ -109,9 +144,9 @@ func appendPart(dst []byte, name string, seq command.Seq) []byte {
 // ReadFence reads the fence of a trusted request; without the field it is zero.
 func ReadFence(h *header.Block) (Fence, error) {
 	var f Fence
-	parts := [...]part{{name: "hard"}, {name: "floor"}, {name: "born"}}
+	parts := [...]part{{name: "hard"}, {name: "floor"}, {name: "born"}, {name: "soft"}}
 	err := parse(h.Get(FenceField), &f.Log, parts[:])
-	f.Hard, f.Floor, f.Born = parts[0].seq, parts[1].seq, parts[2].seq
+	f.Hard, f.Floor, f.Born, f.Soft = parts[0].seq, parts[1].seq, parts[2].seq, parts[3].seq
 	return f, err
 }
 
@@ -120,11 +155,17 @@ func ReadTruth(h *header.Block) (t Truth, ok bool, err error) {
 	if !h.Has(TrueField) {
 		return Truth{}, false, nil
 	}
-	parts := [...]part{{name: "born"}, {name: "asof"}}
+	parts := [...]part{{name: "born"}, {name: "asof"}, {name: "tested"}, {name: "soft"}, {name: "since"}, {name: "iferror"}}
 	err = parse(h.Get(TrueField), &t.Log, parts[:])
-	t.Born, t.AsOf = parts[0].seq, parts[1].seq
-	if err == nil && t.AsOf < t.Born {
+	asOf, since := parts[1].seq, parts[4].seq
+	t.Born, t.AsOf, t.IfError = parts[0].seq, max(asOf, parts[2].seq), parts[5].seq != 0
+	t.Soft = Soft{parts[3].seq, int64(since & math.MaxInt64)}
+	switch {
+	case err != nil:
+	case asOf < t.Born:
 		err = fmt.Errorf("%w: asof below born", ErrMalformed)
+	case t.Soft.Seq == 0 && t.AsOf > asOf, t.Soft.Seq != 0 && (t.Soft.Seq <= asOf || t.Soft.Seq > t.AsOf):
+		err = fmt.Errorf("%w: a soft mark that does not lie between asof and tested", ErrMalformed)
 	}
 	return t, err == nil, err
 }

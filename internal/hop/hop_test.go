@@ -2,8 +2,10 @@ package hop
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
+	"freshet/internal/command"
 	"freshet/internal/header"
 )
 
@@ -27,7 +29,7 @@ func TestFieldsRoundTrip(t *testing.T) {
 }
 
 func TestReadRefusesWhatItCannotBelieve(t *testing.T) {
-	for _, value := range []string{"log=xyz", "hard", "log=1, born=-1", "log=1, born=5, asof=4", "born=99999999999999999999"} {
+	for _, value := range []string{"log=xyz", "hard", "log=1, born=-1", "log=1, born=5, asof=4", "log=1, born=1, asof=4, tested=5", "log=1, born=1, asof=4, tested=6, soft=4", "log=1, born=1, asof=4, tested=6, soft=7", "born=99999999999999999999"} {
 		h := new(header.Block)
 		if err := h.Add(TrueField, value); err != nil {
 			t.Fatal(err)
@@ -44,7 +46,7 @@ func TestReadRefusesWhatItCannotBelieve(t *testing.T) {
 func TestFenceOrder(t *testing.T) {
 	a, b := Fence{Log: 1, Hard: 5, Floor: 1}, Fence{Log: 1, Hard: 3, Floor: 2, Born: 4}
 	m := a.Max(b)
-	if m != (Fence{1, 5, 2, 4}) || !m.Covers(a) || !m.Covers(b) || a.Covers(b) {
+	if m != (Fence{Log: 1, Hard: 5, Floor: 2, Born: 4}) || !m.Covers(a) || !m.Covers(b) || a.Covers(b) {
 		t.Errorf("max = %+v", m)
 	}
 	if (Truth{Log: 1, Born: 3, AsOf: 9}).Satisfies(m) {
@@ -55,6 +57,37 @@ func TestFenceOrder(t *testing.T) {
 	}
 	if (Truth{Log: 2, Born: 99, AsOf: 99}).Satisfies(m) {
 		t.Error("another log must never satisfy")
+	}
+}
+
+// TestASoftMarkLimitsWhatIsAttested: it travels beside what was tested, and a node that
+// reads no more than asof takes the response for no truer than before the mark.
+func TestASoftMarkLimitsWhatIsAttested(t *testing.T) {
+	h := new(header.Block)
+	want := Truth{Log: 1, Born: 4, AsOf: 9, Soft: Soft{Seq: 7, Since: 1_700_000_000_123}, IfError: true}
+	if err := want.AppendTo(h); err != nil {
+		t.Fatal(err)
+	}
+	if got, ok, err := ReadTruth(h); got != want || !ok || err != nil {
+		t.Errorf("read %+v, %t, %v", got, ok, err)
+	}
+	if !strings.Contains(h.Get(TrueField), "asof=6,") {
+		t.Errorf("field %q", h.Get(TrueField))
+	}
+	for _, tc := range []struct {
+		truth Truth
+		soft  command.Seq
+		open  bool
+	}{
+		{want, 6, false}, {want, 7, true}, {want, 9, true},
+		{Truth{Born: 4, AsOf: 9}, 9, false}, {Truth{Born: 4, AsOf: 9}, 10, true},
+	} {
+		if got := tc.truth.Open(Fence{Soft: tc.soft}); got != tc.open {
+			t.Errorf("%+v open under a fence of %d: %t", tc.truth, tc.soft, got)
+		}
+	}
+	if !want.Satisfies(Fence{Log: 1, Hard: 9, Soft: 9, Floor: 9}) {
+		t.Error("a soft mark must not keep a response from being used as stale")
 	}
 }
 
@@ -91,14 +124,15 @@ func FuzzRead(f *testing.F) {
 // other must not cost allocations.
 func TestWhatATierIsAskedAndAnswersIsReadAndWrittenWithoutAllocating(t *testing.T) {
 	k, h, out := NewKey("secret"), new(header.Block), new(header.Block)
-	f := Fence{Log: 1, Hard: 2, Floor: 3, Born: 4}
+	f := Fence{Log: 1, Hard: 2, Soft: 5, Floor: 3, Born: 4}
+	soft := Truth{Log: 1, Born: 4, AsOf: 9, Soft: Soft{Seq: 7, Since: 1_700_000_000_000}, IfError: true}
 	if err := errors.Join(k.Prove(h), f.AppendTo(h)); err != nil {
 		t.Fatal(err)
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		out.Reset()
 		got, err := ReadFence(h)
-		if !k.Trusts(h) || got != f || err != nil || (Truth{Log: 1, Born: 4, AsOf: 5}).AppendTo(out) != nil {
+		if !k.Trusts(h) || got != f || err != nil || soft.AppendTo(out) != nil {
 			t.Fatal("misread")
 		}
 	}); n != 0 {

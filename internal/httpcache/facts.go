@@ -27,6 +27,6 @@ func (f *Facts) Shareable() bool { return f.At(f.Received) <= Revalidate }
 // ExpiredAt is f as it is if something else than its age has made it stale at a
 // moment (a soft mark): its stale windows count from then on.
 func (f Facts) ExpiredAt(at time.Time) Facts {
-	f.Lifetime = min(f.Lifetime, f.Age(at))
+	f.Lifetime = min(f.Lifetime, max(f.InitialAge, 0)+at.Sub(f.Received)) // negative, where it was received after that
 	return f
 }

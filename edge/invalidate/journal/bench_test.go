@@ -33,7 +33,7 @@ func BenchmarkCommand(b *testing.B) {
 			table := onDisk(b)
 			n := 0
 			for b.Loop() {
-				table.Apply(table.Clock().Seq+1, []response.ScopeHash{hash(n)})
+				table.Apply(table.Clock().Seq+1, purgeOf(hash(n)))
 				if n++; n%batch != 0 {
 					continue
 				}
@@ -77,7 +77,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 	j, table := open()
 	for i := range invalidate.MaxMarks {
-		table.Apply(command.Seq(i+1), []response.ScopeHash{hash(i)})
+		table.Apply(command.Seq(i+1), purgeOf(hash(i)))
 	}
 	for {
 		if err := j.Close(); err != nil {

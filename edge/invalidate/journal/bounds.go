@@ -3,10 +3,11 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"freshet/edge/invalidate"
-	"freshet/edge/response"
+	"freshet/internal/command"
 )
 
 // MinBound is the least that a journal can be bounded to, in bytes.
@@ -47,18 +48,18 @@ func boundsOf(bound int64) (bounds, error) {
 func (b bounds) due(base int64) int64 { return min(2*base+slack, (base+b.file)/2) }
 
 // Room is how many marks and touched scopes a new file can begin with: four of the ones
-// to one of the others.
+// to one of the others. A soft mark takes the most.
 func (j *Journal) Room() (marks, touched int) {
 	const record = prefixSize + 8 // around perRecord of them, with the touch floor
-	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - 2*record
-	n := int(room * perRecord / (perRecord*markSize + record))
+	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - 3*record
+	n := int(room * perRecord / (perRecord*softSize + record))
 	return min(n-n/5, invalidate.MaxMarks), min(n/5, invalidate.MaxTouched)
 }
 
 // fit forgets the oldest until no more is left than there is room for, and reports
 // whether it had to.
 func (m *image) fit(marks, touched int) (forgot bool) {
-	if len(m.marks) > marks {
+	if len(m.marks)+len(m.softs) > marks {
 		forgot = true
 		// What is marked ahead was not acknowledged and will be told again.
 		for scope, seq := range m.marks {
@@ -66,24 +67,31 @@ func (m *image) fit(marks, touched int) (forgot bool) {
 				delete(m.marks, scope)
 			}
 		}
-		m.state.Floor = max(m.state.Floor, below(m.marks, marks))
+		all := make([]command.Seq, 0, len(m.marks)+len(m.softs))
+		for _, seq := range m.marks {
+			all = append(all, seq)
+		}
+		for at := range m.softs {
+			if at.seq > m.state.Clock.Seq {
+				delete(m.softs, at)
+				continue
+			}
+			all = append(all, at.seq)
+		}
+		m.state.Floor = max(m.state.Floor, below(all, marks))
 	}
 	if len(m.touched) > touched {
 		forgot = true
-		m.state.TouchFloor = max(m.state.TouchFloor, below(m.touched, touched))
+		m.state.TouchFloor = max(m.state.TouchFloor, below(slices.Collect(maps.Values(m.touched)), touched))
 	}
 	m.prune()
 	return forgot
 }
 
-// below is the number above which no more than so many of at lie; zero if that is all.
-func below[N ~uint64](at map[response.ScopeHash]N, most int) N {
-	if len(at) <= most {
+// below is the number above which no more than so many of all lie; zero if that is all.
+func below[N ~uint64](all []N, most int) N {
+	if len(all) <= most {
 		return 0
-	}
-	all := make([]N, 0, len(at))
-	for _, n := range at {
-		all = append(all, n)
 	}
 	slices.Sort(all)
 	return all[len(all)-most-1]

@@ -27,11 +27,17 @@
 //	payload by kind
 //	1 state    log, applied, floor, generation, keyed, touches, touch floor (8 each);
 //	           the first record and no other
-//	2 marks    as many as there are: scope (16), sequence (8)
-//	3 touched  touch floor (8), as many as there are: scope (16), count (8)
-//	4 applied  sequence (8), as many as there are: scope (16)
+//	2 marks    as many as there are: scope (8), sequence (8)
+//	3 touched  touch floor (8), as many as there are: scope (8), count (8)
+//	4 applied  sequence (8), as many as there are: scope (8)
 //	5 forgot   floor (8)
 //	6 note     nothing: it bears the word of what is durable
+//	7 softs    as many as there are: scope (8), sequence (8), time (8)
+//	8 softened sequence (8), time (8), as many as there are: scope (8)
+//
+// A scope stands for a hard mark, in 7 and 8 for a soft one, with the Unix time in
+// milliseconds of its command. Files of version 1 are read, whose scopes have 16 bytes and
+// are of another hash: their clock and generation count, and for their marks the floor.
 //
 // A file is good up to its first record that is not whole. Where that lies below the
 // base, or a later record says that it was durable, the file is damaged and nothing in

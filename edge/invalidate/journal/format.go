@@ -13,15 +13,17 @@ import (
 )
 
 // version is of the format that is written, and the newest that is read.
-const version = 1
+const version = 2
 
 // Sizes, in bytes.
 const (
 	headerSize = 40
 	prefixSize = 24
 	stateSize  = 56
-	markSize   = 24
-	scopeSize  = 16
+	markSize   = 16
+	softSize   = 24
+	scopeSize  = 8
+	oldScope   = 16        // of version 1
 	maxPayload = 128 << 10 // of one record
 	maxFile    = 256 << 20 // more than invalidate.MaxMarks and what is appended to them may take
 )
@@ -41,6 +43,8 @@ const (
 	kindApplied
 	kindForgot
 	kindNote
+	kindSofts
+	kindSoftened
 )
 
 // Errors of reading a journal.
@@ -67,18 +71,18 @@ func appendHeader(b []byte, id, base uint64) []byte {
 
 // parseHeader reads the header that data begins with. The header of every version
 // keeps its shape.
-func parseHeader(data []byte) (id, base uint64, err error) {
+func parseHeader(data []byte) (id, base uint64, v uint32, err error) {
 	if len(data) < headerSize || string(data[:8]) != magic {
-		return 0, 0, fmt.Errorf("%w: it has no header", errDamaged)
+		return 0, 0, 0, fmt.Errorf("%w: it has no header", errDamaged)
 	}
 	id, base = le.Uint64(data[16:]), le.Uint64(data[24:])
 	if sum(data[:32], id) != le.Uint64(data[32:]) {
-		return 0, 0, fmt.Errorf("%w: its header fails its checksum", errDamaged)
+		return 0, 0, 0, fmt.Errorf("%w: its header fails its checksum", errDamaged)
 	}
-	if v := le.Uint32(data[8:]); v != version {
-		return 0, 0, fmt.Errorf("%w (%d, this one reads %d)", ErrNewer, v, version)
+	if v = le.Uint32(data[8:]); v < 1 || v > version {
+		return 0, 0, 0, fmt.Errorf("%w (%d, this one reads 1 to %d)", ErrNewer, v, version)
 	}
-	return id, base, nil
+	return id, base, v, nil
 }
 
 // appendRecord appends a record around the payload that fill appends.
@@ -130,29 +134,36 @@ func appendState(b []byte, s *invalidate.State) []byte {
 }
 
 func appendScope(b []byte, scope response.ScopeHash) []byte {
-	return le.AppendUint64(le.AppendUint64(b, scope.Hi), scope.Lo)
+	return le.AppendUint64(b, uint64(scope))
 }
 
-func readScope(b []byte) response.ScopeHash {
-	return response.ScopeHash{Hi: le.Uint64(b), Lo: le.Uint64(b[8:])}
-}
+func readScope(b []byte) response.ScopeHash { return response.ScopeHash(le.Uint64(b)) }
 
 // image is what a file says.
 type image struct {
 	state   invalidate.State // without Marks and Touched
 	marks   map[response.ScopeHash]command.Seq
+	softs   map[softMark]int64 // and their times
 	touched map[response.ScopeHash]uint64
-	end     int // of what is good
+	old     bool // of version 1
+	end     int  // of what is good
+}
+
+// softMark is a soft mark on a scope.
+type softMark struct {
+	scope response.ScopeHash
+	seq   command.Seq
 }
 
 // parse reads a file. It fails with errDamaged or ErrNewer.
 func parse(data []byte) (*image, error) {
-	id, base, err := parseHeader(data)
+	id, base, v, err := parseHeader(data)
 	if err != nil {
 		return nil, err
 	}
 	m := &image{
-		marks: make(map[response.ScopeHash]command.Seq), touched: make(map[response.ScopeHash]uint64), end: headerSize,
+		marks: make(map[response.ScopeHash]command.Seq), softs: make(map[softMark]int64),
+		touched: make(map[response.ScopeHash]uint64), old: v == 1, end: headerSize,
 	}
 	for {
 		r, ok := recordAt(data, min(m.end, len(data)), id)
@@ -174,6 +185,9 @@ func parse(data []byte) (*image, error) {
 		return nil, fmt.Errorf("%w: no good record at %d, where a later record says that one was durable", errDamaged, m.end)
 	case m.state.Generation == 0:
 		return nil, fmt.Errorf("%w: it has no generation", errDamaged)
+	}
+	if m.old { // it has no mark that anything stored since could be held against
+		m.state.Floor, m.state.TouchFloor = max(m.state.Floor, m.state.Clock.Seq), m.state.Touches
 	}
 	m.prune()
 	return m, nil
@@ -206,31 +220,17 @@ func (m *image) add(r record) bool {
 		s.Clock = command.Clock{Log: command.LogID(word(0)), Seq: command.Seq(word(1))}
 		s.Floor, s.Generation, s.Keyed, s.Touches, s.TouchFloor = command.Seq(word(2)), word(3), word(4), word(5), word(6)
 	case kindMarks:
-		if len(p)%markSize != 0 {
-			return false
-		}
-		for ; len(p) > 0; p = p[markSize:] {
-			m.mark(readScope(p), command.Seq(word(2)))
-		}
+		return m.addMarks(p)
 	case kindTouched:
-		if len(p) < 8 || len(p[8:])%markSize != 0 {
+		return m.addTouched(p)
+	case kindApplied, kindSoftened:
+		return m.addApplied(p, r.kind == kindSoftened)
+	case kindSofts:
+		if m.old || len(p)%softSize != 0 {
 			return false
 		}
-		s.TouchFloor = max(s.TouchFloor, word(0))
-		s.Touches = max(s.Touches, s.TouchFloor)
-		for p = p[8:]; len(p) > 0; p = p[markSize:] {
-			scope, n := readScope(p), word(2)
-			m.touched[scope] = max(m.touched[scope], n)
-			s.Touches = max(s.Touches, n)
-		}
-	case kindApplied:
-		if len(p) < 8 || len(p[8:])%scopeSize != 0 {
-			return false
-		}
-		seq := command.Seq(word(0))
-		s.Clock.Seq = max(s.Clock.Seq, seq)
-		for p = p[8:]; len(p) > 0; p = p[scopeSize:] {
-			m.mark(readScope(p), seq)
+		for ; len(p) > 0; p = p[softSize:] {
+			m.soften(readScope(p), command.Seq(le.Uint64(p[8:])), int64(le.Uint64(p[16:])))
 		}
 	case kindForgot:
 		if len(p) != 8 {
@@ -245,8 +245,82 @@ func (m *image) add(r record) bool {
 	return true
 }
 
+// addMarks, addTouched and addApplied take in the payloads of those kinds. Those of version
+// 1 are held against their shape alone, but for the sequences.
+func (m *image) addMarks(p []byte) bool {
+	if m.old {
+		return len(p)%(oldScope+8) == 0
+	}
+	if len(p)%markSize != 0 {
+		return false
+	}
+	for ; len(p) > 0; p = p[markSize:] {
+		m.mark(readScope(p), command.Seq(le.Uint64(p[8:])))
+	}
+	return true
+}
+
+func (m *image) addTouched(p []byte) bool {
+	size := markSize
+	if m.old {
+		size = oldScope + 8
+	}
+	if len(p) < 8 || len(p[8:])%size != 0 {
+		return false
+	}
+	s := &m.state
+	s.TouchFloor = max(s.TouchFloor, le.Uint64(p))
+	s.Touches = max(s.Touches, s.TouchFloor)
+	for p = p[8:]; len(p) > 0; p = p[size:] {
+		n := le.Uint64(p[size-8:])
+		if !m.old {
+			scope := readScope(p)
+			m.touched[scope] = max(m.touched[scope], n)
+		}
+		s.Touches = max(s.Touches, n)
+	}
+	return true
+}
+
+func (m *image) addApplied(p []byte, softly bool) bool {
+	fixed, size := 8, scopeSize
+	switch {
+	case softly && m.old:
+		return false
+	case softly:
+		fixed = 16
+	case m.old:
+		size = oldScope
+	}
+	if len(p) < fixed || len(p[fixed:])%size != 0 {
+		return false
+	}
+	seq, since := command.Seq(le.Uint64(p)), int64(0)
+	if softly {
+		since = int64(le.Uint64(p[8:]))
+	}
+	m.state.Clock.Seq = max(m.state.Clock.Seq, seq)
+	for p = p[fixed:]; len(p) > 0 && !m.old; p = p[size:] {
+		if softly {
+			m.soften(readScope(p), seq, since)
+		} else {
+			m.mark(readScope(p), seq)
+		}
+	}
+	return true
+}
+
 func (m *image) mark(scope response.ScopeHash, seq command.Seq) {
 	m.marks[scope] = max(m.marks[scope], seq)
+}
+
+// soften takes in a soft mark; of two times the earlier counts.
+func (m *image) soften(scope response.ScopeHash, seq command.Seq, since int64) {
+	at := softMark{scope, seq}
+	if was, ok := m.softs[at]; ok {
+		since = min(since, was)
+	}
+	m.softs[at] = since
 }
 
 // prune drops what lies below the floors, which stand for it.
@@ -254,6 +328,11 @@ func (m *image) prune() {
 	for scope, seq := range m.marks {
 		if seq <= m.state.Floor {
 			delete(m.marks, scope)
+		}
+	}
+	for at := range m.softs {
+		if at.seq <= m.state.Floor {
+			delete(m.softs, at)
 		}
 	}
 	for scope, n := range m.touched {

@@ -16,6 +16,7 @@ import (
 	"freshet/edge/response"
 	"freshet/internal/command"
 	"freshet/internal/files"
+	"freshet/internal/hop"
 )
 
 // Names within a directory of a node.
@@ -215,6 +216,13 @@ func (m *image) restore() *invalidate.State {
 	s.Marks = func(yield func(response.ScopeHash, command.Seq) bool) {
 		for scope, seq := range m.marks {
 			if !yield(scope, seq) {
+				return
+			}
+		}
+	}
+	s.Softs = func(yield func(response.ScopeHash, hop.Soft) bool) {
+		for at, since := range m.softs {
+			if !yield(at.scope, hop.Soft{Seq: at.seq, Since: since}) {
 				return
 			}
 		}

@@ -108,9 +108,14 @@ func (r *rig) restart(clock command.Clock) {
 	}
 }
 
+// purgeOf is a purge of scopes.
+func purgeOf(scopes ...response.ScopeHash) invalidate.Effect {
+	return invalidate.Effect{Scopes: scopes}
+}
+
 func (r *rig) purge(i int) {
 	r.t.Helper()
-	r.table.Apply(r.table.Clock().Seq+1, []response.ScopeHash{hash(i)})
+	r.table.Apply(r.table.Clock().Seq+1, purgeOf(hash(i)))
 	if err := r.table.Commit(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -200,7 +205,7 @@ func TestNewerJournalIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := journal.AsVersion(data, 2)
+	newer := journal.AsVersion(data, 3)
 	if err := os.WriteFile(file, newer, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +297,7 @@ func TestFullDisk(t *testing.T) {
 	r.restart(start)
 	p := r.stored(1)
 	fs.Inject(filestest.Fault{Op: filestest.Sync, N: 1, Err: syscall.ENOSPC, Stay: true})
-	r.table.Apply(start.Seq+1, []response.ScopeHash{hash(1)})
+	r.table.Apply(start.Seq+1, purgeOf(hash(1)))
 	for range 3 {
 		if err := r.table.Commit(); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("committed: %v", err)
@@ -386,7 +391,7 @@ func TestTheFileStaysShort(t *testing.T) {
 	r.restart(start)
 	a, b := r.stored(1), r.stored(-1)
 	for i := range 100_000 {
-		r.table.Apply(r.table.Clock().Seq+1, []response.ScopeHash{hash(i % 500)})
+		r.table.Apply(r.table.Clock().Seq+1, purgeOf(hash(i%500)))
 		if i%1000 == 0 {
 			r.table.Tend()
 		}
@@ -419,7 +424,7 @@ func TestLargeCommand(t *testing.T) {
 	for i := range 10_000 {
 		scopes = append(scopes, hash(i))
 	}
-	r.table.Apply(start.Seq+1, scopes)
+	r.table.Apply(start.Seq+1, purgeOf(scopes...))
 	if err := r.table.Commit(); err != nil {
 		t.Fatal(err)
 	}

@@ -12,27 +12,39 @@ import (
 	"freshet/edge/response"
 	"freshet/internal/command"
 	"freshet/internal/files"
+	"freshet/internal/hop"
 )
 
 // Applied adds a command.
-func (j *Journal) Applied(seq command.Seq, scopes []response.ScopeHash) error {
+func (j *Journal) Applied(seq command.Seq, e invalidate.Effect) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	since := uint64(e.At.UnixMilli())
 	// Of more scopes than fit one record the first are marked ahead, which does no harm:
 	// a mark above what is applied makes dead what the command, yet to come, does.
-	for len(scopes) > perRecord {
-		if err := j.add(kindMarks, func(b []byte) []byte {
+	ahead, last := kindMarks, kindApplied
+	if e.Soft {
+		ahead, last = kindSofts, kindSoftened
+	}
+	scopes := e.Scopes
+	for ; len(scopes) > perRecord; scopes = scopes[perRecord:] {
+		if err := j.add(ahead, func(b []byte) []byte {
 			for _, scope := range scopes[:perRecord] {
 				b = le.AppendUint64(appendScope(b, scope), uint64(seq))
+				if e.Soft {
+					b = le.AppendUint64(b, since)
+				}
 			}
 			return b
 		}); err != nil {
 			return err
 		}
-		scopes = scopes[perRecord:]
 	}
-	return j.add(kindApplied, func(b []byte) []byte {
+	return j.add(last, func(b []byte) []byte {
 		b = le.AppendUint64(b, uint64(seq))
+		if e.Soft {
+			b = le.AppendUint64(b, since)
+		}
 		for _, scope := range scopes {
 			b = appendScope(b, scope)
 		}
@@ -204,6 +216,14 @@ func (j *Journal) write(id uint64, s *invalidate.State) (f files.File, base, all
 	chunks(s.Marks, func(list []pair[command.Seq]) {
 		w.record(kindMarks, func(b []byte) []byte { return appendPairs(b, list) })
 	})
+	chunks(s.Softs, func(list []pair[hop.Soft]) {
+		w.record(kindSofts, func(b []byte) []byte {
+			for _, p := range list {
+				b = le.AppendUint64(le.AppendUint64(appendScope(b, p.scope), uint64(p.n.Seq)), uint64(p.n.Since))
+			}
+			return b
+		})
+	})
 	chunks(s.Touched, func(list []pair[uint64]) {
 		w.record(kindTouched, func(b []byte) []byte { return appendPairs(le.AppendUint64(b, s.TouchFloor), list) })
 	})
@@ -284,8 +304,8 @@ func (w *writer) write(b []byte, off int64) {
 	}
 }
 
-// pair is a scope and the last number that concerns it.
-type pair[N ~uint64] struct {
+// pair is a scope and what concerns it.
+type pair[N any] struct {
 	scope response.ScopeHash
 	n     N
 }
@@ -299,7 +319,7 @@ func appendPairs[N ~uint64](b []byte, list []pair[N]) []byte {
 }
 
 // chunks cuts what seq yields, which may be nil, into what fits a record.
-func chunks[N ~uint64](seq iter.Seq2[response.ScopeHash, N], do func([]pair[N])) {
+func chunks[N any](seq iter.Seq2[response.ScopeHash, N], do func([]pair[N])) {
 	if seq == nil {
 		return
 	}

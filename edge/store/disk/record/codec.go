@@ -45,7 +45,7 @@ func Append(dst []byte, at Place, put uint64, r *response.Response, bodyLen int6
 	p := Prefix{
 		Place: at, Put: put, Sum: r.Key.Sum, Type: Stored, Kind: r.Kind, Status: r.Status,
 		KeyLen: len(r.Key.Text), HeadLen: len(head), headSum: Sum(head),
-		Log: r.Log, Born: r.Born, AsOf: r.AsOf(), Touches: r.Touches(), Generation: r.Generation,
+		Log: r.Log, Born: r.Born, AsOf: r.Truth().Attested(), Touches: r.Touches(), Generation: r.Generation,
 	}
 	if r.Body != nil {
 		p.HasBody, p.BodyLen, p.BodySum = true, bodyLen, bodySum

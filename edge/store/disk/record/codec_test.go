@@ -2,9 +2,11 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 
 	"freshet/edge/response"
 	"freshet/internal/header"
+	"freshet/internal/hop"
 	"freshet/internal/httpcache"
 )
 
@@ -180,8 +183,41 @@ func TestResponseHasNoFieldsThatNoneKnows(t *testing.T) {
 			hidden = append(hidden, f.Name)
 		}
 	}
-	if !reflect.DeepEqual(hidden, []string{"asOf", "touches"}) {
+	if !reflect.DeepEqual(hidden, []string{"asOf", "soft", "touches"}) {
 		t.Errorf("fields of a response that are not exported: %v", hidden)
+	}
+}
+
+// TestASoftMarkIsFoundAgain: it is not written, but what was tested is taken for tested
+// up to before the mark, so that whoever reads the record finds it anew.
+func TestASoftMarkIsFoundAgain(t *testing.T) {
+	r := full(t)
+	r.Soften(hop.Soft{Seq: r.Born + 3, Since: 1000})
+	r.RaiseAsOf(r.Born + 9)
+	if got := roundTrip(t, r); got.AsOf() != r.Born+2 || got.Soft() != (hop.Soft{}) {
+		t.Errorf("as of %v, soft mark %+v", got.AsOf(), got.Soft())
+	}
+}
+
+// TestScopesOf16BytesAreRead: of the records of older versions the last half counts.
+func TestScopesOf16BytesAreRead(t *testing.T) {
+	r := full(t)
+	r.Scopes = nil
+	head, err := appendHead(nil, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := len(r.Key.Text)
+	flags := binary.LittleEndian.Uint16(head[key:]) &^ flagScope8
+	binary.LittleEndian.PutUint16(head[key:], flags)
+	binary.LittleEndian.PutUint32(head[key+4:], 2)
+	at := len(head) - len(r.Header.Wire())
+	head = slices.Insert(head, at, make([]byte, 32)...)
+	binary.LittleEndian.PutUint64(head[at+8:], 5)
+	binary.LittleEndian.PutUint64(head[at+24:], 6)
+	got, err := parseHead(head, key)
+	if err != nil || !slices.Equal(got.Scopes, []response.ScopeHash{5, 6}) || !bytes.Equal(got.Header.Wire(), r.Header.Wire()) {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -230,7 +266,7 @@ func TestAppendRefuses(t *testing.T) {
 		"key":             {func(r *response.Response) { r.Key.Text = strings.Repeat("x", MaxHead) }, ErrTooLarge},
 		"etag":            {func(r *response.Response) { r.ETag = long }, ErrTooLarge},
 		"vary":            {func(r *response.Response) { r.Vary = []string{long} }, ErrTooLarge},
-		"scopes":          {func(r *response.Response) { r.Scopes = make([]response.ScopeHash, MaxHead/16) }, ErrTooLarge},
+		"scopes":          {func(r *response.Response) { r.Scopes = make([]response.ScopeHash, MaxHead/scopeSize) }, ErrTooLarge},
 	} {
 		r := full(t)
 		c.change(r)

@@ -36,11 +36,13 @@ import (
 //	  | complete       | set            |
 //	  +----------------+----------------+
 //	then etag; then each name of Vary and Withheld and each of Search.Params, its length
-//	in 2 bytes before it; then each scope, high and low half; then the header block, as on
+//	in 2 bytes before it; then each scope (flagScope8: in 8 bytes; without it, in what older
+//	versions have written, in 16, of which the last 8 count); then the header block, as on
 //	the wire, to the end.
 const (
-	fixedSize = 100
-	scopeSize = 16
+	fixedSize    = 100
+	scopeSize    = 8
+	oldScopeSize = 16
 )
 
 // Flags of a head.
@@ -52,6 +54,7 @@ const (
 	flagSearchSet
 	flagAnyOrder
 	flagExcept
+	flagScope8
 	flagsEnd
 )
 
@@ -93,8 +96,7 @@ func appendHead(dst []byte, r *response.Response) ([]byte, error) {
 		}
 	}
 	for _, s := range r.Scopes {
-		dst = le.AppendUint64(dst, s.Hi)
-		dst = le.AppendUint64(dst, s.Lo)
+		dst = le.AppendUint64(dst, uint64(s))
 	}
 	if r.Header != nil {
 		dst = append(dst, r.Header.Wire()...)
@@ -103,7 +105,7 @@ func appendHead(dst []byte, r *response.Response) ([]byte, error) {
 }
 
 func flagsOf(r *response.Response) (flags uint16) {
-	for i, set := range []bool{r.Header != nil, r.NoStale, r.NoTransform, r.Immutable, r.Search.Set, r.Search.AnyOrder, r.Search.Except} {
+	for i, set := range []bool{r.Header != nil, r.NoStale, r.NoTransform, r.Immutable, r.Search.Set, r.Search.AnyOrder, r.Search.Except, true} {
 		if set {
 			flags |= 1 << i
 		}
@@ -148,7 +150,11 @@ func parseHead(head []byte, keyLen int) (*response.Response, error) {
 			rest.skip(rest.length())
 		}
 	}
-	if rest.bad || uint64(scopes)*scopeSize > uint64(len(head)-rest.at) {
+	perScope := scopeSize
+	if flags&flagScope8 == 0 {
+		perScope = oldScopeSize
+	}
+	if rest.bad || uint64(scopes)*uint64(perScope) > uint64(len(head)-rest.at) {
 		return nil, fmt.Errorf("%w: lengths in a head", ErrDamaged)
 	}
 	all := string(head[:rest.at]) // one copy for every string
@@ -156,19 +162,19 @@ func parseHead(head []byte, keyLen int) (*response.Response, error) {
 	for i, list := range []*[]string{&r.Vary, &r.Withheld, &r.Search.Params} {
 		*list, names = stringsOf(all, names, lists[i])
 	}
-	return r, parseTail(r, head[rest.at:], int(scopes), flags&flagHeader != 0)
+	return r, parseTail(r, head[rest.at:], int(scopes), perScope, flags&flagHeader != 0)
 }
 
 // parseTail reads the scopes and the header block.
-func parseTail(r *response.Response, tail []byte, scopes int, hasHeader bool) error {
+func parseTail(r *response.Response, tail []byte, scopes, perScope int, hasHeader bool) error {
 	le := binary.LittleEndian
 	if scopes > 0 {
 		r.Scopes = make([]response.ScopeHash, scopes)
 		for i := range r.Scopes {
-			r.Scopes[i] = response.ScopeHash{Hi: le.Uint64(tail[scopeSize*i:]), Lo: le.Uint64(tail[scopeSize*i+8:])}
+			r.Scopes[i] = response.ScopeHash(le.Uint64(tail[perScope*(i+1)-8:]))
 		}
 	}
-	wire := tail[scopes*scopeSize:]
+	wire := tail[scopes*perScope:]
 	if !hasHeader {
 		if len(wire) > 0 {
 			return fmt.Errorf("%w: more bytes than a head has", ErrDamaged)

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"time"
+
+	"freshet/edge/upstream/guard"
 )
 
 // ErrNoParent: nobody is known who could be asked.
@@ -22,36 +26,231 @@ type Plan struct {
 	Asked func(Parent, error)
 }
 
-// Ask asks the parents in order until one gives an answer that Judge takes. An answer of a
-// tier that it could not reach anybody (502, 503, 504) counts only if no other parent does
-// better. A request with a body is sent once.
+// Ask asks the parents in order until one gives an answer that Judge takes, within the
+// limits of each:
+//
+//   - Who has failed too often is passed over, and from time to time asked by one request
+//     to see whether it is back. If that is so of all, ErrOpen comes at once.
+//   - Who has all that it may be asked is waited for. Where there is no waiting the next one
+//     is asked, but never an origin in place of a tier: a tier that is busy must not lead
+//     all those below it past itself. Then it is ErrBusy.
+//   - An answer of a tier that it could not reach anybody (502, 503, 504) counts only if no
+//     other parent does better; that those above it are busy, at once.
+//   - Who is asked after a try that cost a parent something is asked out of the site's
+//     budget. A connection that did not come about costs nothing: the breaker sees to those.
+//   - What is not idempotent, or has a body, is asked again only if nobody can have got
+//     anything of it.
+//
+// All of it takes QueueTime, Connect and FirstByte of the first parent at most, and while a
+// body is being sent.
 func (c *Client) Ask(ctx context.Context, plan Plan) (*Reply, error) {
-	failed := ErrNoParent
-	for i, parent := range plan.Parents {
-		req, err := plan.Request(parent)
+	a := &asking{client: c, ctx: ctx, plan: &plan, began: c.now(), left: plan.Parents}
+	for {
+		t, err := a.next()
 		if err != nil {
+			a.drop()
 			return nil, err
 		}
-		reply, err := c.Do(ctx, parent, req)
-		if err == nil && plan.Judge != nil {
-			if err = plan.Judge(reply); err != nil {
-				reply.Body.Close()
-			}
+		if t == nil {
+			return a.conclude()
 		}
-		if plan.Asked != nil {
-			plan.Asked(parent, err)
-		}
-		if err == nil && parent.OfCluster() && reply.Status >= 502 && reply.Status <= 504 && i+1 < len(plan.Parents) {
-			err = fmt.Errorf("%s answers %d: %w", parent, reply.Status, ErrUnreachable)
-			reply.Body.Close()
-		}
-		if err == nil {
+		if reply := a.ask(t); reply != nil {
+			a.drop()
 			return reply, nil
 		}
-		failed = err
-		if ctx.Err() != nil || req.Body != nil {
-			break
+	}
+}
+
+// asking is one Ask on its way.
+type asking struct {
+	client *Client
+	ctx    context.Context
+	plan   *Plan
+	began  time.Time
+	until  time.Time // no head is waited for after this; zero before the first try
+
+	left  []Parent // to be asked yet
+	later []Parent // that would have to be probed, for which the request is not fit
+	last  bool     // it has to be
+	sent  bool     // something was: the first try is counted
+	spent bool     // by a try that cost a parent something
+	over  bool     // nobody else may be asked
+
+	waited   time.Duration // in queues
+	tierBusy bool
+	held     *Reply // of a tier that could reach nobody
+	failed   error  // of the last try
+	refused  *Refused
+	busy     *Refused
+}
+
+// next is leave for a try at the next parent that gives any; nil if none does.
+func (a *asking) next() (*try, error) {
+	for !a.over {
+		if len(a.left) == 0 {
+			if len(a.later) == 0 || a.spent || a.held != nil {
+				break
+			}
+			a.left, a.later, a.last = a.later, nil, true
+		}
+		p := a.left[0]
+		a.left = a.left[1:]
+		if a.tierBusy && !p.OfCluster() {
+			continue
+		}
+		t, err := a.admit(p)
+		if t != nil || err != nil {
+			return t, err
 		}
 	}
-	return nil, failed
+	return nil, nil
+}
+
+// admit is leave for a try at a parent; nil if it gives none. An error is not the parent's.
+func (a *asking) admit(p Parent) (*try, error) {
+	c, limits := a.client, p.limits()
+	link := c.guard.Use(p.peer(), a.plan.Site)
+	if !link.Ready(true) {
+		a.isOpen(p, link)
+		link.Leave()
+		return nil, nil
+	}
+	bounds := guard.Bounds{Requests: limits.Requests, Queue: limits.Queue}
+	if a.held == nil { // who has an answer does not wait for a better one
+		bounds.Wait = limits.QueueTime - a.waited
+	}
+	began := c.now()
+	err := link.Acquire(a.ctx, bounds)
+	waited := c.now().Sub(began)
+	a.waited += waited
+	c.metrics.waited(p, waited)
+	if err != nil {
+		link.Leave()
+		if !errors.Is(err, guard.ErrBusy) {
+			return nil, fmt.Errorf("ask %s: %w", p, err)
+		}
+		c.metrics.refused(p, err)
+		a.busy = &Refused{Reason: fmt.Errorf("ask %s: %w", p, err), After: limits.QueueTime, Last: link.Last()}
+		a.tierBusy = a.tierBusy || p.OfCluster()
+		return nil, nil
+	}
+	t := &try{client: c, ctx: a.ctx, parent: p, limits: limits, link: link}
+	if t.req, err = a.plan.Request(p); err != nil {
+		t.end()
+		return nil, err
+	}
+	if t.req.Body != nil {
+		t.body = &sentBody{Reader: t.req.Body}
+		t.req.Body = t.body
+	}
+	if t.leaves, err = link.Enter(a.last || t.repeatable()); err != nil {
+		a.isOpen(p, link)
+		if state, _ := link.State(); state == guard.HalfOpen && !a.last {
+			a.later = append(a.later, p)
+		}
+		t.end()
+		return nil, nil
+	}
+	if !a.pay(t) {
+		t.leaves.Void()
+		t.end()
+		a.over = true
+		return nil, nil
+	}
+	return t, nil
+}
+
+// pay counts a try, and reports whether there may be it.
+func (a *asking) pay(t *try) bool {
+	now := a.client.now()
+	switch {
+	case !a.sent:
+		t.link.Site.First()
+		a.sent, a.until = true, now.Add(t.limits.QueueTime-a.waited+t.limits.Connect+t.limits.FirstByte)
+		return true
+	case !now.Before(a.until):
+		return false
+	case !a.spent:
+	case !t.link.Site.Retry():
+		a.client.metrics.retriesRefused.Inc()
+		return false
+	default:
+		a.client.metrics.retries.Inc()
+	}
+	t.limits.FirstByte = min(t.limits.FirstByte, a.until.Sub(now))
+	return true
+}
+
+// isOpen notes that a parent is left alone.
+func (a *asking) isOpen(p Parent, link *guard.Link) {
+	_, wait := link.State()
+	err := fmt.Errorf("ask %s: %w", p, ErrOpen)
+	a.client.metrics.refused(p, err)
+	if a.refused == nil || wait < a.refused.After {
+		a.refused = &Refused{Reason: err, After: wait, Last: link.Last()}
+	}
+}
+
+// settle says what becomes of a try: its reply is the answer, or nil.
+func (a *asking) settle(t *try, reply *Reply, err error) *Reply {
+	untrue := false
+	if err == nil && a.plan.Judge != nil {
+		if err = a.plan.Judge(reply); err != nil {
+			reply.Body.Close()
+			untrue = true
+		}
+	}
+	if a.plan.Asked != nil {
+		a.plan.Asked(t.parent, err)
+	}
+	if err == nil {
+		if !reply.reachedNobody() || !t.repeatable() || a.ctx.Err() != nil {
+			return reply
+		}
+		a.spent = true
+		if a.held == nil {
+			a.held = reply
+		} else {
+			reply.Body.Close()
+		}
+		return nil
+	}
+	a.failed = err
+	// What is not true enough is asked for elsewhere in any case: nobody has failed, and an
+	// answer out of a cache cost little.
+	reached := t.connected && !untrue
+	a.spent = a.spent || reached
+	a.over = a.over || a.ctx.Err() != nil || t.taken() || t.connected && !t.repeatable()
+	return nil
+}
+
+// conclude is the outcome when there is nobody else to ask.
+func (a *asking) conclude() (*Reply, error) {
+	switch {
+	case a.held != nil:
+		return a.held, nil
+	case a.busy != nil && !a.over:
+		if a.failed != nil {
+			a.busy.Last = a.failed
+		}
+		return nil, a.busy
+	case a.failed != nil:
+		return nil, a.failed
+	case a.refused != nil:
+		return nil, a.refused
+	}
+	return nil, ErrNoParent
+}
+
+// drop lets go of an answer that is not needed.
+func (a *asking) drop() {
+	if a.held != nil {
+		a.held.Body.Close()
+	}
+}
+
+// reachedNobody reports whether a tier says that it found nobody to answer, though others
+// may. That those above it are busy is no reason to go past it to them.
+func (r *Reply) reachedNobody() bool {
+	return r.Parent.OfCluster() && r.Status >= http.StatusBadGateway && r.Status <= http.StatusGatewayTimeout && !r.busy()
 }

@@ -99,15 +99,19 @@ type Client struct {
 	transports transports
 	now        func() time.Time
 	loads      *ring.Loads
+	shield
 }
 
 // NewClient makes a client; now is its clock, and loads learns what it asks of the tiers.
 func NewClient(now func() time.Time, loads *ring.Loads) *Client {
-	return &Client{now: now, loads: loads, transports: transports{now: now}}
+	return &Client{now: now, loads: loads, transports: transports{now: now}, shield: newShield(now, loads)}
 }
 
-// Close drops idle connections.
-func (c *Client) Close() { c.transports.close() }
+// Close drops idle connections, when nothing is asked any more.
+func (c *Client) Close() {
+	c.tries.Wait()
+	c.transports.close()
+}
 
 // Do asks one parent and returns when the head of its answer is there. The body's
 // reads fail with ErrStalled after too long a silence, and when ctx ends.
@@ -128,16 +132,21 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		cancel(nil)
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrUnreachable, err)
 	}
-	done := func() { cancel(nil) }
+	lane, leave := transport.begin()
+	done := func() {
+		cancel(nil)
+		leave()
+	}
 	if parent.OfCluster() {
 		end := sync.OnceFunc(c.loads.Begin(req.Key, parent.Name))
 		done = func() {
 			cancel(nil)
+			leave()
 			end()
 		}
 	}
 	sent := c.now()
-	res, err := transport.RoundTrip(hr)
+	res, err := lane.RoundTrip(hr)
 	if err != nil {
 		done()
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, why(err), err)

@@ -1,9 +1,15 @@
 package upstream
 
 import (
+	"cmp"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"freshet/edge/upstream/guard"
+	"freshet/internal/ring"
 )
 
 // Errors of Ask, beside those of Do.
@@ -39,6 +45,17 @@ func (r *Refused) Unwrap() []error {
 	return []error{r.Reason}
 }
 
+// shield is what keeps what a client asks within bounds.
+type shield struct {
+	guard   *guard.Table
+	metrics *metrics
+	tries   sync.WaitGroup // that run beside another
+}
+
+func newShield(now func() time.Time, _ *ring.Loads) shield {
+	return shield{guard: guard.NewTable(now, rand.Float64), metrics: newClientMetrics()}
+}
+
 // State is what is known of a parent, and of what one site asks of it.
 type State struct {
 	Breaker string        // closed, open or half-open
@@ -52,4 +69,71 @@ type State struct {
 }
 
 // State says what is known of a parent, as far as a site asks it.
-func (c *Client) State(_ Parent, _ string) State { return State{Breaker: "closed"} }
+func (c *Client) State(p Parent, site string) State {
+	state := State{Breaker: guard.Closed.String(), Limit: p.limits().Requests, Slow: p.OfCluster() && c.guard.Slow(p.Name)}
+	link := c.guard.Look(p.URL, site)
+	if link == nil {
+		return state
+	}
+	breaker, retry := link.State()
+	state.Breaker, state.Retry = breaker.String(), retry
+	state.Open, _, state.Queued = link.Counts()
+	state.P95, _ = link.Node.First.Quantile(0.95)
+	if breaker != guard.Closed {
+		state.Last = link.Last()
+	}
+	return state
+}
+
+// Limits where a site says nothing.
+const (
+	defaultRequests     = 256
+	defaultQueue        = 1024
+	defaultQueueTime    = 5 * time.Second
+	defaultConnect      = 3 * time.Second
+	defaultFirstByte    = 30 * time.Second
+	defaultBetweenBytes = 30 * time.Second
+	// tierReserve is what a tier gets beyond what it allows those above it.
+	tierReserve = 2 * time.Second
+	// defaultTierFirstByte is for a tier below the origin.
+	defaultTierFirstByte = defaultQueueTime + defaultConnect + defaultFirstByte
+)
+
+// limits are those of a parent, with what is not said filled in. A tier gets so much longer
+// that it finds out by itself that nobody answers it, and can say so, or use what is stale.
+func (p Parent) limits() Limits {
+	l := p.Limits
+	l.Requests = cmp.Or(l.Requests, defaultRequests)
+	l.Queue = cmp.Or(l.Queue, defaultQueue)
+	l.QueueTime = cmp.Or(l.QueueTime, defaultQueueTime)
+	l.Connect = cmp.Or(l.Connect, defaultConnect)
+	l.BetweenBytes = cmp.Or(l.BetweenBytes, defaultBetweenBytes)
+	if p.OfCluster() {
+		l.FirstByte = cmp.Or(l.FirstByte, defaultTierFirstByte) + tierReserve
+	} else {
+		l.FirstByte = cmp.Or(l.FirstByte, defaultFirstByte)
+	}
+	return l
+}
+
+func (p Parent) peer() guard.Peer { return guard.Peer{Name: p.Name, URL: p.URL, Tier: p.OfCluster()} }
+
+// busyError is how a tier says that its parents are busy: in Proxy-Status (RFC 9209
+// §2.3.12), which only that one of the cluster is believed.
+const busyError = "error=connection_limit_reached"
+
+// busy reports whether a tier says that it may ask its parents no more at once.
+func (r *Reply) busy() bool {
+	if r.Status != http.StatusServiceUnavailable {
+		return false
+	}
+	for value := range r.Header.Values("Proxy-Status") {
+		for member := range strings.SplitSeq(value, ",") {
+			name, params, _ := strings.Cut(member, ";")
+			if strings.HasPrefix(strings.TrimSpace(name), "freshet-") && strings.Contains(params, busyError) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,65 @@
+package guard
+
+import (
+	"slices"
+	"time"
+)
+
+// When one of several that are alike is slow: its median is so many times the median of the
+// others', and by so much worse. The median, since what is asked of a parent differs, and a
+// few of its keys may come from a slow origin: a parent that is slow itself is so for all.
+const (
+	slowFirst    = 3
+	slowFirstMin = 20 * time.Millisecond
+	slowPace     = 4
+	slowPaceMin  = 250 * time.Millisecond // for a MiB
+	judgeEvery   = 250 * time.Millisecond
+)
+
+// Slow reports whether a tier is much slower than the others that are asked.
+func (t *Table) Slow(name string) bool {
+	now := t.now().UnixNano()
+	if judged := t.judged.Load(); now-judged >= int64(judgeEvery) && t.judged.CompareAndSwap(judged, now) {
+		t.judge()
+	}
+	return (*t.slow.Load())[name]
+}
+
+func (t *Table) judge() {
+	t.mu.RLock()
+	var nodes []*Node
+	for _, n := range t.mu.nodes {
+		if n.Tier {
+			nodes = append(nodes, n)
+		}
+	}
+	t.mu.RUnlock()
+	slow := make(map[string]bool)
+	lag(nodes, func(n *Node) *Latency { return &n.First }, slowFirst, slowFirstMin, slow)
+	lag(nodes, func(n *Node) *Latency { return &n.Pace }, slowPace, slowPaceMin, slow)
+	t.slow.Store(&slow)
+}
+
+// lag adds the nodes to slow whose latency is much worse than the others'.
+func lag(nodes []*Node, of func(*Node) *Latency, times int, least time.Duration, slow map[string]bool) {
+	medians := make([]time.Duration, len(nodes))
+	var known []time.Duration
+	for i, n := range nodes {
+		if m, ok := of(n).Quantile(0.5); ok {
+			medians[i] = m
+			known = append(known, m)
+		}
+	}
+	slices.Sort(known)
+	for i, n := range nodes {
+		if medians[i] == 0 || len(known) < 2 {
+			continue
+		}
+		at, _ := slices.BinarySearch(known, medians[i])
+		others := slices.Delete(slices.Clone(known), at, at+1)
+		typical := others[(len(others)-1)/2]
+		if medians[i] >= time.Duration(times)*typical && medians[i] >= typical+least {
+			slow[n.Name] = true
+		}
+	}
+}

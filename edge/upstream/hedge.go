@@ -1,0 +1,131 @@
+package upstream
+
+import (
+	"time"
+
+	"freshet/edge/upstream/guard"
+)
+
+// When another parent is asked as well.
+const (
+	// hedgeQuantile of a parent's answers begin before it is hedged, hedgeMin is the least.
+	hedgeQuantile = 0.95
+	hedgeMin      = 50 * time.Millisecond
+	// A tier is hedged where a site does not say so, but late: two tiers fetch the same from
+	// the origin then. It saves those who are waiting for a node that stands still, before
+	// anybody knows that it does.
+	lateTimes = 3
+	lateMin   = time.Second
+)
+
+// ask carries a try out, and perhaps one more beside it. Nil: neither has the answer.
+func (a *asking) ask(t *try) *Reply {
+	ctx, p := t.begin()
+	delay := a.hedgeAfter(t)
+	if delay == 0 {
+		reply, err := t.do(ctx, p)
+		return a.settle(t, reply, err)
+	}
+	type outcome struct {
+		try   *try
+		reply *Reply
+		err   error
+	}
+	outcomes := make(chan outcome, 2)
+	under := map[*try]struct{}{t: {}}
+	a.client.tries.Go(func() {
+		reply, err := t.do(ctx, p)
+		outcomes <- outcome{t, reply, err}
+	})
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			second := a.hedge(t)
+			if second == nil {
+				continue
+			}
+			under[second] = struct{}{}
+			ctx, p := second.begin()
+			a.client.tries.Go(func() {
+				reply, err := second.do(ctx, p)
+				outcomes <- outcome{second, reply, err}
+			})
+		case o := <-outcomes:
+			timer.Stop()
+			delete(under, o.try)
+			reply := a.settle(o.try, o.reply, o.err)
+			if reply == nil && len(under) > 0 {
+				continue
+			}
+			if reply != nil && o.try != t {
+				a.client.metrics.hedgesWon.Inc()
+			}
+			for other := range under {
+				other.stop(errOutdone)
+				a.client.tries.Go(func() {
+					if o := <-outcomes; o.reply != nil {
+						o.reply.Body.Close()
+					}
+				})
+			}
+			return reply
+		}
+	}
+}
+
+// hedgeAfter is when to ask another parent beside one; 0 is never.
+func (a *asking) hedgeAfter(t *try) time.Duration {
+	if len(a.left) == 0 || t.req.Method != "GET" && t.req.Method != "HEAD" || !t.repeatable() {
+		return 0
+	}
+	p95, known := t.link.Node.First.Quantile(hedgeQuantile)
+	switch {
+	case t.leaves.Probe(): // who knows what becomes of it
+		return hedgeMin
+	case !known:
+		return 0
+	case t.limits.Hedge:
+		return max(p95, hedgeMin)
+	case t.parent.OfCluster():
+		return max(lateTimes*p95, lateMin)
+	}
+	return 0
+}
+
+// hedge is leave for a try beside another, at the next parent that is like it, if that has
+// room at once and the budget allows it; else nil.
+func (a *asking) hedge(beside *try) *try {
+	for i, p := range a.left {
+		if p.OfCluster() != beside.parent.OfCluster() {
+			continue
+		}
+		limits := p.limits()
+		link := a.client.guard.Use(p.peer(), a.plan.Site)
+		if !link.Ready(false) || link.Acquire(a.ctx, guard.Bounds{Requests: limits.Requests}) != nil {
+			link.Leave()
+			continue
+		}
+		t := &try{client: a.client, ctx: a.ctx, parent: p, limits: limits, link: link}
+		var err error
+		if t.req, err = a.plan.Request(p); err == nil {
+			t.leaves, err = link.Enter(false)
+		}
+		if err != nil {
+			t.end()
+			continue
+		}
+		if !link.Site.Retry() {
+			a.client.metrics.retriesRefused.Inc()
+			t.leaves.Void()
+			t.end()
+			return nil
+		}
+		a.client.metrics.hedges.Inc()
+		a.left = append(a.left[:i:i], a.left[i+1:]...)
+		a.spent = true
+		return t
+	}
+	return nil
+}

@@ -13,6 +13,7 @@ import (
 	"freshet/distributor/client"
 	"freshet/internal/access"
 	"freshet/internal/cluster"
+	"freshet/internal/load"
 	"freshet/internal/node"
 	"freshet/internal/run"
 	"freshet/internal/site"
@@ -33,6 +34,7 @@ type Distributor struct {
 	sites    sites
 	progress *tracker
 	recent   recent
+	loads    *load.Table
 	draining atomic.Bool
 	siteTurn sync.Mutex // one change of the sites at a time: hosts are checked against all others
 
@@ -53,6 +55,7 @@ func New(env node.Env) (*Distributor, error) {
 		log:      env.Log,
 		docs:     cluster.NewDocuments(env.Cluster, cluster.SitesPrefix),
 		progress: newTracker(time.Now),
+		loads:    load.NewTable(time.Now),
 	}
 	d.sites.changed = make(chan struct{})
 	if d.metrics, err = newMetrics(env.Metrics); err != nil {
@@ -76,6 +79,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 	d.setAddrs(self.Addrs)
 	tasks := []run.Task{
 		{Name: "progress", Run: d.watchProgress},
+		{Name: "load", Run: func(ctx context.Context) error { return d.loads.Run(ctx, d.env.Bus, d.log) }},
 		{Name: "members", Run: d.watchMembers},
 		{Name: "sites", Run: func(ctx context.Context) error {
 			return site.Watch(ctx, cluster.NewDocuments(d.env.Watched(), cluster.SitesPrefix), d.log, d.sites.publish)

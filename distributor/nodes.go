@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"freshet/distributor/client"
 	"freshet/internal/bus"
 	"freshet/internal/cluster"
+	"freshet/internal/load"
 )
 
 type nodesOutput struct {
@@ -25,10 +27,10 @@ func (d *Distributor) listNodes(ctx context.Context, _ *struct{}) (*nodesOutput,
 	if err != nil {
 		return nil, answer(err)
 	}
-	return &nodesOutput{Body: client.Nodes{Nodes: nodeList(members, d.progress.reports(), d.view.state().Head)}}, nil
+	return &nodesOutput{Body: client.Nodes{Nodes: nodeList(members, d.progress.reports(), d.loads.All(), d.view.state().Head, time.Now())}}, nil
 }
 
-func nodeList(members []cluster.Node, reports map[string]report, head bus.Head) []client.Node {
+func nodeList(members []cluster.Node, reports map[string]report, loads map[string]load.Known, head bus.Head, now time.Time) []client.Node {
 	list := make([]client.Node, len(members))
 	for i, m := range members {
 		n := client.Node{
@@ -48,9 +50,35 @@ func nodeList(members []cluster.Node, reports map[string]report, head bus.Head) 
 				n.Lag = &lag
 			}
 		}
+		if l, ok := loads[m.Name]; ok {
+			n.Load = loadOf(l, now)
+			if n.Load.Current {
+				n.Note = noteOf(l)
+			}
+		}
 		list[i] = n
 	}
 	return list
+}
+
+func loadOf(l load.Known, now time.Time) *client.Load {
+	return &client.Load{
+		At: l.Received.UTC(), Current: now.Sub(l.Received) <= load.Unknown,
+		Requests: l.Requests, InFlight: l.InFlight, Bytes: l.Bytes, Hits: l.Hits,
+		Process: l.Process, Machine: l.Machine, NIC: l.NIC, Utilisation: l.Utilisation, Capacity: l.Capacity,
+	}
+}
+
+// noteOf is what a node says of what it goes by, "" for nothing.
+func noteOf(l load.Known) string {
+	var notes []string
+	if l.Kept != nil {
+		notes = append(notes, "it cannot read the cluster and goes by the last snapshot of "+l.Kept.UTC().Format(time.RFC3339))
+	}
+	if l.Lost > 0 {
+		notes = append(notes, fmt.Sprintf("it keeps %d site documents that the cluster's store has lost", l.Lost))
+	}
+	return strings.Join(notes, "; ")
 }
 
 // getStatus sums up what this distributor knows.
@@ -59,6 +87,7 @@ func (d *Distributor) getStatus(ctx context.Context, _ *struct{}) (*statusOutput
 	in := summary{
 		now: time.Now(), view: d.view.state(), members: members, membersErr: err,
 		reports: d.progress.reports(), listening: d.progress.since, busErr: d.env.Bus.Connected(),
+		loads: d.loads.All(), known: d.env.Kept.Warning(),
 	}
 	if snap := d.sites.snapshot.Load(); snap != nil {
 		in.sites = len(snap.Sites())
@@ -80,6 +109,8 @@ type summary struct {
 	listening  time.Time // since when reports are heard
 	busErr     error
 	sites      int
+	loads      map[string]load.Known
+	known      error // what is wrong with what this distributor knows of the cluster
 }
 
 // roles are in the order of a request's way.
@@ -155,9 +186,19 @@ func (s summary) alarms() []string {
 	if r := s.view.Replaced; r != nil && s.now.Sub(r.At) < alarmFor {
 		add("the command log was replaced at %s: %s took the place of %s, and everything stored before is dead", r.At.Format(time.RFC3339), r.New, r.Old)
 	}
+	if s.known != nil {
+		for _, line := range strings.Split(s.known.Error(), "\n") {
+			add("this distributor: %s", line)
+		}
+	}
 	for _, m := range s.members {
 		if err := s.judge(m); err != nil {
 			add("%s %s: %v", m.Role, m.Name, err)
+		}
+		if l, ok := s.loads[m.Name]; ok && s.now.Sub(l.Received) <= load.Unknown {
+			if note := noteOf(l); note != "" {
+				add("%s %s: %s", m.Role, m.Name, note)
+			}
 		}
 	}
 	return out

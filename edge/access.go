@@ -1,8 +1,6 @@
 package edge
 
 import (
-	"io"
-	"net/http"
 	"time"
 
 	"freshet/edge/accesslog"
@@ -33,27 +31,18 @@ func (e *Edge) accessTask() []run.Task {
 	return []run.Task{{Name: "access log", Run: e.access.Run}}
 }
 
-// send has the responder send an answer, and notes for the access log what went out.
+// send has the responder send an answer, and notes what went out.
 func (w *walk) send(a *exchange.Answer) error {
-	if w.edge.access == nil {
-		return w.to.Respond(a)
-	}
-	var stream *tally
-	if a.Stream != nil {
-		stream = &tally{from: a.Stream}
-		a.Stream = stream
-		if to, ok := stream.from.(io.WriterTo); ok {
-			a.Stream = tallyTo{stream, to}
-		}
-	}
+	stream := w.tallied(a)
 	err := w.to.Respond(a)
 	w.sent = sent{status: a.Status, aborted: err != nil}
 	switch {
-	case w.req.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified:
+	case w.bodyless(a):
 	case stream != nil:
 		w.sent.body = stream.bytes
 	case err == nil:
 		w.sent.body = int64(len(a.Bytes))
+		w.stripe.bytes.Add(uint64(len(a.Bytes)))
 	}
 	return err
 }
@@ -74,28 +63,4 @@ func (w *walk) record() {
 		}
 	}
 	w.edge.access.Add(w.lines.Line(&x))
-}
-
-// tally counts what is read of a body.
-type tally struct {
-	from  io.Reader
-	bytes int64
-}
-
-func (c *tally) Read(p []byte) (int, error) {
-	n, err := c.from.Read(p)
-	c.bytes += int64(n)
-	return n, err
-}
-
-// tallyTo counts what a body writes itself.
-type tallyTo struct {
-	*tally
-	to io.WriterTo
-}
-
-func (c tallyTo) WriteTo(w io.Writer) (int64, error) {
-	n, err := c.to.WriteTo(w)
-	c.bytes += n
-	return n, err
 }

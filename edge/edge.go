@@ -58,6 +58,7 @@ type Edge struct {
 	client   *upstream.Client
 	fills    *upstream.Group
 	metrics  *metrics
+	traffic  traffic
 	slicing  slicing
 	access   *accesslog.Log // nil for none
 	secure   secure         // set by Run, before anything is served
@@ -191,6 +192,7 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	e.env.Health.Check("command log", follower.Ready)
 	docs := cluster.NewDocuments(e.env.Watched(), cluster.SitesPrefix)
 	return append(tasks, []run.Task{
+		e.loadTask(),
 		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.setSites) }},
 		{Name: "members", Run: func(ctx context.Context) error {
 			return cluster.WatchNodes(ctx, e.env.Watched(), e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })

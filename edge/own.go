@@ -29,7 +29,7 @@ type scratch struct {
 
 // enlist makes w the walk of a request.
 func (w *walk) enlist(e *Edge, ctx context.Context, req *exchange.Request, to exchange.Responder) {
-	w.edge, w.ctx, w.req, w.to = e, ctx, req, to
+	w.edge, w.ctx, w.req, w.to, w.stripe = e, ctx, req, to, e.traffic.stripe()
 	w.arrival, w.touches = e.table.Clock(), e.table.Touches()
 }
 

@@ -51,11 +51,12 @@ var walks = sync.Pool{New: func() any { return new(walk) }}
 
 // course is what a walk knows of its request.
 type course struct {
-	edge *Edge
-	ctx  context.Context
-	req  *exchange.Request
-	to   exchange.Responder
-	site *policy.Site
+	edge   *Edge
+	ctx    context.Context
+	req    *exchange.Request
+	to     exchange.Responder
+	site   *policy.Site
+	stripe *stripe // that counts it
 
 	owned bool // it shares nothing with the listener, and is not used again
 	quick bool // it is to be answered at once or not at all: see ServeQuick
@@ -101,6 +102,9 @@ func (e *Edge) Serve(ctx context.Context, req *exchange.Request, to exchange.Res
 	}
 	w := walks.Get().(*walk)
 	w.enlist(e, ctx, req, to)
+	stripe := w.stripe
+	stripe.inFlight.Add(1)
+	defer stripe.inFlight.Add(-1)
 	w.enter()
 	if e.access != nil {
 		w.record()

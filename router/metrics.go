@@ -19,8 +19,18 @@ type metrics struct {
 	read    prometheus.Gauge
 }
 
-func newMetrics(registry prometheus.Registerer) *metrics {
+// newMetrics makes the metrics; busy counts the ready edges whose load is known, and says
+// the highest utilisation among them.
+func newMetrics(registry prometheus.Registerer, busy func() (int, float64)) *metrics {
 	with := promauto.With(registry)
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_router_load_known_edges",
+		Help: "Ready edges that have said on the bus within the last 3 s how busy they are. Fewer than freshet_router_ready_edges means that the bus does not carry all of it.",
+	}, func() float64 { known, _ := busy(); return float64(known) })
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_router_load_highest_share",
+		Help: "The highest utilisation that a ready edge has told of, in 0 to 1. At 1 an edge can do no more.",
+	}, func() float64 { _, highest := busy(); return highest })
 	return &metrics{
 		ready: with.NewGauge(prometheus.GaugeOpts{
 			Name: "freshet_router_ready_edges",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet/internal/cluster"
+	"freshet/internal/load"
 	"freshet/internal/node"
 	"freshet/internal/run"
 	"freshet/internal/site"
@@ -25,8 +26,10 @@ type Router struct {
 	metrics *metrics
 	server  *nameserver.Server
 	docs    *cluster.Documents
+	loads   *load.Table
 
 	edges    atomic.Pointer[steer.Snapshot]   // nil before the first news of membership
+	nodes    atomic.Pointer[[]cluster.Node]   // likewise
 	sites    atomic.Pointer[site.Snapshot]    // nil before the first news of the sites
 	addrs    atomic.Pointer[[]netip.AddrPort] // nil before Run listens
 	draining atomic.Bool
@@ -39,11 +42,12 @@ func New(env node.Env) (*Router, error) {
 		return nil, fmt.Errorf("addresses of the router: %w", err)
 	}
 	r := &Router{
-		env:     env,
-		log:     env.Log,
-		metrics: newMetrics(env.Metrics),
-		docs:    cluster.NewDocuments(env.Watched(), cluster.SitesPrefix),
+		env:   env,
+		log:   env.Log,
+		loads: load.NewTable(time.Now),
+		docs:  cluster.NewDocuments(env.Watched(), cluster.SitesPrefix),
 	}
+	r.metrics = newMetrics(env.Metrics, r.busy)
 	cfg := nameserver.Config{
 		Listen:  env.File.Listen,
 		Zones:   env.File.Router.Zones,
@@ -74,6 +78,7 @@ func (r *Router) Run(ctx context.Context) error {
 	r.addrs.Store(&addrs)
 	return run.Tasks(ctx, r.log,
 		run.Task{Name: "members", Run: r.watchMembers},
+		run.Task{Name: "load", Run: r.watchLoad},
 		run.Task{Name: "sites", Run: func(ctx context.Context) error {
 			return site.Watch(ctx, r.docs, r.log, r.setSites)
 		}},

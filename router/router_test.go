@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
+	"freshet/internal/bus"
 	"freshet/internal/cluster"
 	"freshet/internal/cluster/local"
 	"freshet/internal/document"
@@ -35,13 +36,14 @@ const host = "www.freshet.example"
 
 // world is a cluster with one router.
 type world struct {
-	t       *testing.T
-	cluster cluster.Cluster
-	docs    *cluster.Documents
-	health  *telemetry.Health
-	router  *Router
-	log     *logBuffer
-	stop    func() error // the router; may be called twice
+	t        *testing.T
+	cluster  cluster.Cluster
+	docs     *cluster.Documents
+	health   *telemetry.Health
+	router   *Router
+	registry *prometheus.Registry
+	log      *logBuffer
+	stop     func() error // the router; may be called twice
 }
 
 // logBuffer is what was logged, safe to read while it is written.
@@ -92,18 +94,25 @@ func testFile() *node.File {
 	return file
 }
 
-// start runs a router on c, with one site.
+// start runs a router on c, with one site, and without a bus.
 func start(t *testing.T, c cluster.Cluster) *world {
 	t.Helper()
-	w := &world{t: t, cluster: c, docs: cluster.NewDocuments(c, cluster.SitesPrefix), health: telemetry.NewHealth(), log: new(logBuffer)}
+	return startOn(t, c, nil)
+}
+
+// startOn runs a router on c and a bus, which may be nil.
+func startOn(t *testing.T, c cluster.Cluster, b bus.Bus) *world {
+	t.Helper()
+	w := &world{t: t, cluster: c, docs: cluster.NewDocuments(c, cluster.SitesPrefix), health: telemetry.NewHealth(), log: new(logBuffer), registry: prometheus.NewRegistry()}
 	w.putSite("site: www\nhosts: [" + host + "]\n")
 	var err error
 	w.router, err = New(node.Env{
 		File:    testFile(),
 		Log:     slog.New(slog.NewTextHandler(w.log, nil)),
-		Metrics: prometheus.NewRegistry(),
+		Metrics: w.registry,
 		Health:  w.health,
 		Cluster: c,
+		Bus:     b,
 		Version: "test",
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"freshet/internal/cluster"
+	"freshet/internal/load"
 	"freshet/internal/site"
 	"freshet/router/steer"
 )
@@ -22,11 +23,40 @@ func (r *Router) watchMembers(ctx context.Context) error {
 	return nil
 }
 
+// watchLoad hears how busy the nodes are until ctx ends.
+func (r *Router) watchLoad(ctx context.Context) error {
+	if r.env.Bus == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return r.loads.Run(ctx, r.env.Bus, r.log)
+}
+
+// Load is the last that an edge has said of its load, and whether that is of now: who has
+// not been heard of for load.Unknown counts as unknown.
+func (r *Router) Load(edge string) (last load.Known, current bool) { return r.loads.Of(edge) }
+
+// busy counts the ready edges whose load is known, and takes the highest utilisation.
+func (r *Router) busy() (known int, highest float64) {
+	nodes := r.nodes.Load()
+	if nodes == nil {
+		return 0, 0
+	}
+	for _, n := range *nodes {
+		if last, current := r.loads.Of(n.Name); current && n.Role == cluster.Edge && n.Ready {
+			known++
+			highest = max(highest, last.Utilisation)
+		}
+	}
+	return known, highest
+}
+
 // setNodes takes news of membership. Calls must not overlap.
 func (r *Router) setNodes(nodes cluster.Nodes) {
 	before := r.edges.Load()
 	now := steer.NewSnapshot(before, nodes)
 	r.edges.Store(now)
+	r.nodes.Store(&nodes.List)
 	r.metrics.setEdges(now)
 	was := before != nil && before.Panic()
 	switch {

@@ -49,6 +49,24 @@ type Node struct {
 	Lag      *uint64    `json:"lag,omitempty" doc:"Commands of the log that it has not applied yet; absent when it has not reported or follows another log."`
 	Alarm    string     `json:"alarm,omitempty" doc:"What an operator should look at."`
 	Reported *time.Time `json:"reported,omitempty" doc:"When its last report of progress came in."`
+	Load     *Load      `json:"load,omitempty" doc:"The last that it has said of its load, if it ever did; only edges and mids do."`
+	Note     string     `json:"note,omitempty" doc:"What it says of itself besides, such as that it goes by the last snapshot of the cluster."`
+}
+
+// Load is how busy a node was over the second before it said so. A share is in 0..1, or -1
+// where it is not known.
+type Load struct {
+	At          time.Time `json:"at" doc:"When the report came in, by the clock of who answers."`
+	Current     bool      `json:"current" doc:"Not older than 3 s; else it says nothing of now."`
+	Requests    float64   `json:"requests" doc:"Answered, each second."`
+	InFlight    int64     `json:"in_flight" doc:"Requests that are being answered."`
+	Bytes       float64   `json:"bytes" doc:"Of bodies sent, each second."`
+	Hits        float64   `json:"hits" doc:"Share of requests answered from the cache."`
+	Process     float64   `json:"process" doc:"Share of the CPUs that its process may use."`
+	Machine     float64   `json:"machine" doc:"Share of the CPUs of its machine in use."`
+	NIC         float64   `json:"nic" doc:"Share of the speed of its fullest network interface."`
+	Utilisation float64   `json:"utilisation" doc:"The highest of the shares that are known."`
+	Capacity    float64   `json:"capacity" doc:"Estimate of the requests a second that it could answer of what it gets; 0 while it is too idle to tell."`
 }
 
 // Nodes is membership, sorted by name.

@@ -91,7 +91,7 @@ var rooms = []room{
 	{"internal/hop", []string{"internal/command", "internal/header"}},
 	{"internal/httpcache", []string{"internal/header"}},
 	{"internal/load", []string{"internal/bus"}},
-	{"internal/node", []string{"internal/authority", "internal/bus", "internal/cluster", "internal/cluster/snapshot", "internal/document", "internal/run", "internal/telemetry"}},
+	{"internal/node", []string{"internal/authority", "internal/bus", "internal/cluster", "internal/cluster/snapshot", "internal/document", "internal/load", "internal/run", "internal/telemetry"}},
 	{"internal/reload", nil},
 	{"internal/ring", nil},
 	{"internal/run", nil},

@@ -14,6 +14,7 @@ import (
 	"freshet/internal/bus"
 	"freshet/internal/cluster"
 	"freshet/internal/cluster/snapshot"
+	"freshet/internal/load"
 	"freshet/internal/run"
 	"freshet/internal/telemetry"
 )
@@ -52,6 +53,15 @@ func (e Env) Watched() cluster.Cluster {
 		return e.Kept
 	}
 	return e.Cluster
+}
+
+// Complete adds to a report of load by what the node goes.
+func (e Env) Complete(r *load.Report) {
+	s := e.Kept.State()
+	if !s.Kept.IsZero() {
+		r.Kept = &s.Kept
+	}
+	r.Lost = len(s.Lost)
 }
 
 // ListenOn opens one address for TCP: where connections come by the thousand, with a

@@ -12,7 +12,7 @@ const keptDir = "cluster-last"
 // beyond its process.
 func (f *File) Kept() (dir string, bytes int64) {
 	switch {
-	case f.Alone() || f.Cluster.Kind == "local":
+	case f.Alone() || f.Cluster.Kind != "consul":
 		return "", 0
 	case f.Data != "":
 		return filepath.Join(f.Data, keptDir), 0

@@ -156,8 +156,12 @@ func (k *Keeper) State() State {
 	return s
 }
 
-// Warning is a telemetry.Probe of what the operator should know.
+// Warning is a telemetry.Probe of what the operator should know. It may be asked of a nil
+// Keeper.
 func (k *Keeper) Warning() error {
+	if k == nil {
+		return nil
+	}
 	s := k.State()
 	var errs []error
 	switch {

@@ -158,3 +158,11 @@ func (s *parentStates) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(slowDesc, prometheus.GaugeValue, float64(sum.slow), label)
 	}
 }
+
+// newHealthy is what active checks have found.
+func newHealthy() *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "freshet_edge_origin_healthy",
+		Help: "Whether a server of an outside origin passes its checks (1) or has failed them and is asked after all others (0), by site and server; of nodes that ask origins, where a site has checks.",
+	}, []string{"site", "server"})
+}

@@ -105,6 +105,7 @@ type Config struct {
 	Loads     *ring.Loads
 	SecretOf  func(name string) (string, error) // a secret that a site names, nil: there are none
 	Unhealthy func(site, url string) bool       // what active checks have found dead, nil: nothing
+	Changed   func()                            // told after Update and Refresh, if not nil
 }
 
 // Parents knows who can be asked. It may be used from any goroutine.
@@ -149,14 +150,22 @@ func (p *Parents) Update(nodes []cluster.Node) {
 		}
 	}
 	p.members = nodes
-	p.now.Store(p.cfg.view(nodes))
+	p.look()
+}
+
+// look makes a view of the members.
+func (p *Parents) look() {
+	p.now.Store(p.cfg.view(p.members))
+	if p.cfg.Changed != nil {
+		p.cfg.Changed()
+	}
 }
 
 // Refresh has the sites compiled anew: their secrets have changed, or sites are gone.
 func (p *Parents) Refresh() {
 	p.turn.Lock()
 	defer p.turn.Unlock()
-	p.now.Store(p.cfg.view(p.members))
+	p.look()
 }
 
 func isParent(n cluster.Node) bool { return n.Role == cluster.Mid || n.Role == cluster.Origin }

@@ -156,7 +156,7 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		reply.Conn = newSwitched(ctx, res.Body, done)
 	}
 	if reply.Body = reply.Conn; reply.Conn == nil {
-		reply.Body = newWatchedBody(res.Body, silence(parent, res), cancel, done)
+		reply.Body = newWatchedBody(ctx, res.Body, silence(parent, res), cancel, done)
 	}
 	if err := reply.read(res); err != nil {
 		reply.Body.Close()
@@ -184,7 +184,7 @@ func why(err error) error {
 	var netErr net.Error
 	switch {
 	case errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		errors.Is(err, net.ErrClosed), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isLost(err):
 		return ErrUnreachable
 	}
 	return ErrBadAnswer
@@ -300,13 +300,14 @@ func (r *Reply) read(res *http.Response) (err error) {
 // watchedBody breaks a body off that stands still for too long.
 type watchedBody struct {
 	io.ReadCloser
+	ctx     context.Context
 	silence time.Duration // the longest
 	done    func()
 	timer   *time.Timer
 }
 
-func newWatchedBody(body io.ReadCloser, silence time.Duration, cancel context.CancelCauseFunc, done func()) *watchedBody {
-	w := &watchedBody{ReadCloser: body, silence: silence, done: done}
+func newWatchedBody(ctx context.Context, body io.ReadCloser, silence time.Duration, cancel context.CancelCauseFunc, done func()) *watchedBody {
+	w := &watchedBody{ReadCloser: body, ctx: ctx, silence: silence, done: done}
 	w.timer = time.AfterFunc(silence, func() { cancel(ErrStalled) })
 	w.timer.Stop()
 	return w
@@ -316,6 +317,11 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 	w.timer.Reset(w.silence)
 	n, err := w.ReadCloser.Read(p)
 	w.timer.Stop()
+	if err != nil && err != io.EOF {
+		if cause := context.Cause(w.ctx); cause != nil {
+			err = cause // which HTTP/2 does not tell
+		}
+	}
 	return n, err
 }
 

@@ -18,8 +18,8 @@ func (w way) adjust(hr *http.Request, req *Request) {
 		// Hop by hop, and servers of gRPC insist on it.
 		hr.Header.Set("Te", "trailers")
 	}
-	if w.protocol == plain2 {
-		hr.Close = false // a stream ends by itself
+	if w.protocol == plain2 || w.role != "" {
+		hr.Close = false // a stream ends by itself, and nodes read every body to its end
 	}
 }
 

@@ -31,6 +31,10 @@ const (
 	// minutes, or there are very many, they are forgotten.
 	transportIdle = 5 * time.Minute
 	maxTransports = 1024
+	// One connection of HTTP/2 is read by one goroutine and halts for each packet that is
+	// lost. Between nodes there are several, once one has so many requests under way.
+	tierConns   = 4
+	fewRequests = 16
 )
 
 // protocol is what is spoken.
@@ -107,9 +111,10 @@ func isGRPC(h *header.Block) bool {
 
 // transports are the connections to all parents, by the ways to them.
 type transports struct {
-	now  func() time.Time
-	tier func(role, name string) *tls.Config // nil: nodes have no certificates
-	mu   struct {
+	now   func() time.Time
+	tier  func(role, name string) *tls.Config // nil: nodes have no certificates
+	only1 bool                                // tests: HTTP/1.1 in place of both over TLS
+	mu    struct {
 		sync.Mutex
 		open  map[way]*transport
 		swept time.Time
@@ -118,9 +123,39 @@ type transports struct {
 
 // transport is one way's connections.
 type transport struct {
-	http.RoundTripper
-	idle func() // closes those that are not in use
-	used atomic.Int64
+	lanes []lane
+	used  atomic.Int64
+}
+
+// lane is some of the connections, with the requests under way there.
+type lane struct {
+	*http.Transport
+	open atomic.Int64
+}
+
+// begin is where to send a request; end is to be called when it is over.
+func (t *transport) begin() (rt http.RoundTripper, end func()) {
+	least := &t.lanes[0]
+	for i := range t.lanes {
+		l := &t.lanes[i]
+		open := l.open.Load()
+		if open < fewRequests {
+			least = l
+			break
+		}
+		if open < least.open.Load() {
+			least = l
+		}
+	}
+	least.open.Add(1)
+	return least.Transport, sync.OnceFunc(func() { least.open.Add(-1) })
+}
+
+// idle closes the connections that are not in use.
+func (t *transport) idle() {
+	for i := range t.lanes {
+		t.lanes[i].CloseIdleConnections()
+	}
 }
 
 // errNoIdentity: a node is to be reached by its certificate, and this one has none.
@@ -196,8 +231,15 @@ func (t *transports) make(w way) (*transport, error) {
 			return nil, err
 		}
 	}
-	tr := newTransport(w, config)
-	return &transport{RoundTripper: tr, idle: tr.CloseIdleConnections}, nil
+	n := 1
+	if w.role != "" && w.protocol != only1 {
+		n = tierConns
+	}
+	tr := &transport{lanes: make([]lane, n)}
+	for i := range tr.lanes {
+		tr.lanes[i].Transport = newTransport(w, config)
+	}
+	return tr, nil
 }
 
 // config is TLS as a way has it.
@@ -225,7 +267,7 @@ func (t *transports) config(w way) (*tls.Config, error) {
 		}
 	}
 	config.NextProtos = []string{"h2", "http/1.1"}
-	if w.protocol == only1 {
+	if w.protocol == only1 || t.only1 {
 		config.NextProtos = []string{"http/1.1"}
 	}
 	return config, nil
@@ -273,6 +315,37 @@ func newTransport(w way, config *tls.Config) *http.Transport {
 		tr.DialTLSContext = dialTLS(dialer, config)
 	}
 	return tr
+}
+
+// streamError is that of HTTP/2 within net/http, which gives itself to a type of this form.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return fmt.Sprintf("stream error %d", e.Code) }
+
+// isLost reports whether a request over HTTP/2 has come to its end without an answer, as
+// when a connection is lost. Net/http has no names for these errors.
+func isLost(err error) bool {
+	var stream streamError
+	if errors.As(err, &stream) {
+		switch stream.Code { // RFC 9113 §7
+		case 0x0, 0x2, 0x7, 0x8, 0xb: // NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM
+			return stream.Cause != nil && stream.Cause.Error() == "received from peer"
+		}
+		return false
+	}
+	text := err.Error()
+	for _, lost := range []string{
+		"http2: client conn", "GOAWAY", // and what befell it
+	} {
+		if strings.Contains(text, lost) {
+			return true
+		}
+	}
+	return false
 }
 
 // dialTLS connects and shakes hands, both within the dialer's time.

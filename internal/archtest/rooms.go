@@ -115,6 +115,7 @@ var owners = map[string][]string{
 	"github.com/andybalholm/brotli":           {"edge/encode"},
 	"github.com/KimMachineGun/automemlimit":   {"cmd/freshet"},
 	"github.com/caddyserver/certmagic":        {"internal/certs"},
+	"github.com/coder/websocket":              testsOnly,
 	"github.com/coreos/go-systemd/v22":        {"internal/run"},
 	"github.com/danielgtaylor/huma/v2":        {"distributor"},
 	"github.com/dgraph-io/ristretto/v2":       {"edge/store/memory", "bench/replay"},
@@ -147,5 +148,6 @@ var owners = map[string][]string{
 	"golang.org/x/sys":                        everywhere,
 	"golang.org/x/term":                       {"cmd/freshet"},
 	"golang.org/x/time":                       everywhere,
+	"google.golang.org/grpc":                  testsOnly,
 	"pgregory.net/rapid":                      testsOnly,
 }

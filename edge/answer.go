@@ -1,15 +1,11 @@
 package edge
 
 import (
-	"context"
-	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
 
 	"freshet/edge/exchange"
-	"freshet/edge/upstream"
 	"freshet/internal/header"
 )
 
@@ -134,30 +130,23 @@ func (w *walk) refuse(why refusal, text string) {
 	w.problem(why.status, why.reason, text)
 }
 
-// fail answers a request that no parent answered. It is the one place where an
-// error becomes a status.
+// fail answers a request that no parent answered. It is the one place where an error
+// becomes an answer; failureOf says which.
 func (w *walk) fail(err error) {
 	w.edge.metrics.requests.failed.Inc()
-	var netErr net.Error
-	switch {
-	case w.ctx.Err() != nil:
+	if w.ctx.Err() != nil {
 		w.problem(http.StatusServiceUnavailable, "connection_terminated", "the client went away")
-	case errors.Is(err, exchange.ErrBodyTooLarge):
-		w.problem(http.StatusRequestEntityTooLarge, "http_request_error", "the request's body is larger than this node allows")
-	case errors.Is(err, exchange.ErrBodyStalled):
-		w.problem(http.StatusRequestTimeout, "http_request_error", "the request's body stalled")
-	case errors.Is(err, exchange.ErrBodyMalformed):
-		w.problem(http.StatusBadRequest, "http_request_error", "the request's body is malformed")
-	case errors.Is(err, upstream.ErrBadAnswer):
-		w.edge.log.Warn("parent answers badly", "site", w.siteName(), "err", err)
-		w.problem(http.StatusBadGateway, "http_protocol_error", "the origin's answer cannot be used")
-	case errors.Is(err, upstream.ErrStalled), errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
-		w.edge.log.Warn("no parent answers in time", "site", w.siteName(), "err", err)
-		w.problem(http.StatusGatewayTimeout, "http_response_timeout", "the origin did not answer in time")
-	default:
-		w.edge.log.Warn("no parent answers", "site", w.siteName(), "err", err)
-		w.problem(http.StatusBadGateway, "destination_unavailable", "the origin cannot be reached")
+		return
 	}
+	f := failureOf(err)
+	switch f.kind {
+	case ofParent:
+		w.edge.log.Warn("no parent answers", "site", w.siteName(), "error_type", f.reason, "err", err)
+	case ofLimits: // there may be very many, and the metrics have them
+		w.edge.log.Debug("parents are spared", "site", w.siteName(), "error_type", f.reason, "err", err)
+	}
+	w.again = f.after
+	w.problem(f.status, f.reason, f.text)
 }
 
 // problem is an answer of our own making.
@@ -168,6 +157,9 @@ func (w *walk) problem(status int, reason, text string) {
 	_ = h.Add("Proxy-Status", w.edge.pseudonym+"; error="+reason)
 	if w.status.node != "" {
 		_ = h.Add("Cache-Status", string(w.status.append(nil)))
+	}
+	if w.again > 0 {
+		_ = h.Add("Retry-After", strconv.Itoa(int((w.again+time.Second-1)/time.Second)))
 	}
 	body := []byte(strconv.Itoa(status) + " " + http.StatusText(status) + ": " + text + "\n")
 	w.respond(&exchange.Answer{Status: status, Header: h, Bytes: body, Length: int64(len(body))})

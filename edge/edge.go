@@ -94,7 +94,7 @@ func New(env node.Env) (*Edge, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
 	if e.metrics, err = newMetrics(env.Metrics, e.table); err == nil {
-		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics))
+		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics), e.client.Register(env.Metrics))
 	}
 	if err != nil {
 		err = fmt.Errorf("metrics of %s: %w", f.Name, err)

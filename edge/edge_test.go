@@ -377,7 +377,7 @@ func TestStaleIfError(t *testing.T) {
 		t.Errorf("origin is gone: got %d %q", a.status, a.body)
 	}
 	wantStatus(t, a, "fwd=stale; detail=stale-if-error")
-	if a := get(t, url+"/never"); a.status != 502 || !strings.Contains(a.header.Get("Proxy-Status"), "error=destination_unavailable") {
+	if a := get(t, url+"/never"); a.status != 502 || !strings.Contains(a.header.Get("Proxy-Status"), "error=connection_refused") {
 		t.Errorf("nothing cached and origin gone: %+v", a)
 	}
 }

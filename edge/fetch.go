@@ -87,9 +87,6 @@ func (e *Edge) passSpec(w *walk) (spec upstream.Spec, quiet func()) {
 		Fetch: func(ctx context.Context) (*upstream.Reply, error) {
 			asker := w.asker()
 			parents := e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text, FromTier: w.trusted, Pass: true, Client: asker.client, Cookie: asker.server})
-			if w.req.Body != nil && len(parents) > 1 {
-				parents = parents[:1] // a body can be sent once
-			}
 			return e.ask(ctx, w.site.Document(), parents, hop.Fence{}, asker, func(p upstream.Parent) (upstream.Request, error) {
 				up := upstream.Request{
 					Key: w.key.Text, Method: w.req.Method, Host: w.rules.Authority, Target: w.rules.Target,

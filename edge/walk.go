@@ -78,8 +78,9 @@ type course struct {
 	base   *response.Response // stored and true, but to be validated
 	stale  *response.Response // base, if it may be used when no parent answers
 	status cacheStatus
-	sent   sent   // for the access log
-	bound  string // what the site's cookie of affinity calls the server that has answered
+	sent   sent          // for the access log
+	again  time.Duration // when a client that got nothing may come again; 0 says nothing
+	bound  string        // what the site's cookie of affinity calls the server that has answered
 
 	// What this node counted when the last fence was made: before it, so that nothing
 	// that came after can look as if it had been known.

@@ -52,8 +52,11 @@ type shield struct {
 	tries   sync.WaitGroup // that run beside another
 }
 
-func newShield(now func() time.Time, _ *ring.Loads) shield {
-	return shield{guard: guard.NewTable(now, rand.Float64), metrics: newClientMetrics()}
+// newShield makes a shield; loads avoids the tiers that it finds slow.
+func newShield(now func() time.Time, loads *ring.Loads) shield {
+	table := guard.NewTable(now, rand.Float64)
+	loads.Avoid(table.Slow)
+	return shield{guard: table, metrics: newClientMetrics()}
 }
 
 // State is what is known of a parent, and of what one site asks of it.

@@ -24,6 +24,9 @@ const (
 	openMin  = 16
 	// halfLife is how fast what was given is forgotten.
 	halfLife = 10 * time.Second
+	// trial is how many of the requests whose first node is avoided go there all the same,
+	// one in so many, to find out how it is.
+	trial = 32
 )
 
 // heats is the number of counters of keys' heat, a power of two: several keys share one,
@@ -35,7 +38,8 @@ const heats = 1 << 14
 // that is slow, go on to the next ones in their order, and come back when there is room.
 // Make it with NewLoads. It may be used from any goroutine.
 type Loads struct {
-	now func() time.Time
+	now  func() time.Time
+	slow func(node string) bool // nil: none is
 
 	mu    sync.Mutex
 	begun time.Time // what is given now counts 2^((now-begun)/halfLife)
@@ -48,6 +52,7 @@ type Loads struct {
 type load struct {
 	given float64
 	open  int // requests under way
+	shun  int // how often it was avoided
 }
 
 // NewLoads makes a Loads by the clock now.
@@ -55,7 +60,12 @@ func NewLoads(now func() time.Time) *Loads {
 	return &Loads{now: now, begun: now(), nodes: make(map[string]*load)}
 }
 
-// Order is the package's Order, but nodes that are full stand behind all that are not.
+// Avoid has nodes that slow reports get next to nothing. To be called before the first Order;
+// slow may be called at any time, and must not block.
+func (l *Loads) Avoid(slow func(node string) bool) { l.slow = slow }
+
+// Order is the package's Order, but nodes that are full stand behind all that are not, and
+// those that are slow behind these, but for a trial now and then.
 func (l *Loads) Order(key string, nodes []string) []int {
 	order := Order(key, nodes)
 	if len(nodes) < 2 {
@@ -64,28 +74,51 @@ func (l *Loads) Order(key string, nodes []string) []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	worth := l.worth()
-	loads := make([]load, len(nodes))
+	loads, slow := make([]load, len(nodes)), make([]bool, len(nodes))
 	var all load
+	n := 0.0
 	for i, name := range nodes {
+		if l.slow != nil && l.slow(name) {
+			slow[i] = true
+			continue // the others share what is asked
+		}
+		n++
 		if n := l.nodes[name]; n != nil {
 			loads[i] = *n
 			all.given, all.open = all.given+n.given, all.open+n.open
 		}
 	}
-	n := float64(len(nodes))
+	if n == 0 {
+		return order
+	}
 	mean := (all.given + worth) / n
 	hot := min(1, float64(*l.heatOf(key))/mean)
 	most := hot*hotBound*mean + (1-hot)*(shareBound*mean+chance*math.Sqrt(mean*worth))
 	most, mostOpen := max(most, shareMin*worth), max(openBound*float64(all.open+1)/n, openMin)
-	roomy, full := order[:0], []int(nil)
-	for _, i := range order {
-		if loads[i].given+worth > most || float64(loads[i].open+1) > mostOpen {
+	var roomy, full, shunned []int
+	for at, i := range order {
+		switch {
+		case slow[i] && (at > 0 || !l.tries(nodes[i])):
+			shunned = append(shunned, i)
+		case slow[i]:
+			roomy = append(roomy, i)
+		case loads[i].given+worth > most || float64(loads[i].open+1) > mostOpen:
 			full = append(full, i)
-		} else {
+		default:
 			roomy = append(roomy, i)
 		}
 	}
-	return append(roomy, full...)
+	return append(append(roomy, full...), shunned...)
+}
+
+// tries reports whether it is time for a trial of a node that is avoided.
+func (l *Loads) tries(node string) bool {
+	n := l.nodes[node]
+	if n == nil {
+		return true
+	}
+	n.shun++
+	return n.shun%trial == 0 && float64(n.open) < openMin
 }
 
 // Begin counts a request for a key to a node, which is under way until end is called, once.

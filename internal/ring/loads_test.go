@@ -135,3 +135,47 @@ func TestLoadsAreBoundedAtLittleCost(t *testing.T) {
 		t.Errorf("the unbounded ring is not drowned: %.2f", free)
 	}
 }
+
+// TestSlowNodesGetNextToNothing: of three nodes the slow one gets a trial now and then, and
+// the others share the rest within their bounds; when it is slow no more, all is as before.
+func TestSlowNodesGetNextToNothing(t *testing.T) {
+	c := &clock{time.Unix(0, 0)}
+	l := NewLoads(c.now)
+	slow := ""
+	l.Avoid(func(node string) bool { return node == slow })
+	all := names(3)
+	r := rand.New(rand.NewPCG(3, 5))
+	share := func() (of [3]float64) {
+		const n = 20_000
+		for range n {
+			c.t = c.t.Add(2 * time.Millisecond)
+			key := fmt.Sprint(r.IntN(5000))
+			order := l.Order(key, all)
+			if len(order) != 3 {
+				t.Fatalf("order %v", order)
+			}
+			if home := Order(key, all)[0]; slow != "" && all[home] != slow && all[order[2]] != slow {
+				t.Fatalf("the slow node is asked before another: %v", order)
+			}
+			l.Begin(key, all[order[0]])()
+			of[order[0]] += 1. / n
+		}
+		return of
+	}
+	before := share()
+	slow = all[1]
+	share()
+	during := share()
+	slow = ""
+	share()
+	after := share()
+	t.Logf("before %.3f, while one is slow %.3f, after %.3f", before, during, after)
+	if during[1] > 0.02 || during[1] == 0 || math.Abs(during[0]-0.5) > 0.1 {
+		t.Errorf("while one is slow they get %.3f", during)
+	}
+	for i := range all {
+		if math.Abs(after[i]-before[i]) > 0.05 {
+			t.Errorf("after that they get %.3f, before %.3f", after, before)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"freshet/internal/cluster"
+)
+
+// echoSocket is an origin of WebSocket that says what it is told, until it is told to end.
+func echoSocket(t *testing.T) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/refused") {
+			http.Error(w, "not here", http.StatusForbidden)
+			return
+		}
+		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"echo"}, InsecureSkipVerify: true})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.CloseNow()
+		conn.SetReadLimit(-1)
+		for {
+			kind, message, err := conn.Read(r.Context())
+			if err != nil {
+				return
+			}
+			if string(message) == "end" {
+				_ = conn.Close(4321, "as you like")
+				return
+			}
+			if err := conn.Write(r.Context(), kind, message); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// converses holds a conversation of which each word waits for the one before.
+func converses(t *testing.T, url string, client *http.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	conn, res, err := websocket.Dial(ctx, url+"/socket", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"other", "echo"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if got := res.Header.Get("Cache-Status"); !strings.Contains(got, "fwd=bypass; fwd-status=101") || conn.Subprotocol() != "echo" {
+		t.Errorf("Cache-Status %q, subprotocol %q", got, conn.Subprotocol())
+	}
+	conn.SetReadLimit(-1)
+	for n, message := range [][]byte{[]byte("hello"), {}, bytes.Repeat([]byte("large "), 1<<20), []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")} {
+		if err := conn.Write(ctx, websocket.MessageBinary, message); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := conn.Read(ctx); err != nil || !bytes.Equal(got, message) {
+			t.Fatalf("message %d: %d bytes, %v", n, len(got), err)
+		}
+	}
+	if err := conn.Write(ctx, websocket.MessageText, []byte("end")); err != nil {
+		t.Fatal(err)
+	}
+	var closed websocket.CloseError
+	if _, _, err := conn.Read(ctx); !errors.As(err, &closed) || closed.Code != 4321 || closed.Reason != "as you like" {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestWebSocketsThroughTiers proves that a client of WebSocket speaks with the origin
+// through an edge and a mid, that one which is refused gets the origin's answer, and that
+// tunnels are counted.
+func TestWebSocketsThroughTiers(t *testing.T) {
+	x := startTiers(t)
+	origin := echoSocket(t)
+	x.origin.serve.Store(&origin)
+	mid := x.start(cluster.Mid, "m1", tierSecret)
+	edge := x.start(cluster.Edge, "e1", tierSecret)
+	x.knowsMid(edge)
+	for range 3 {
+		converses(t, edge.url, nil)
+	}
+	_, res, err := websocket.Dial(t.Context(), edge.url+"/refused", nil)
+	if err == nil || res.StatusCode != http.StatusForbidden {
+		t.Fatalf("%v, %v", res, err)
+	}
+	if body, _ := io.ReadAll(res.Body); string(body) != "not here\n" {
+		t.Errorf("refused with %q", body)
+	}
+	for _, n := range []*tier{edge, mid} {
+		ended := n.metrics.tunnels.ends.WithLabelValues(string(closedTunnel))
+		broken := n.metrics.tunnels.ends.WithLabelValues(string(brokenTunnel))
+		x.wait(n.name+" has counted its tunnels", func() bool { return testutil.ToFloat64(ended)+testutil.ToFloat64(broken) == 3 })
+		for _, direction := range []string{"up", "down"} {
+			if got := testutil.ToFloat64(n.metrics.tunnels.bytes.WithLabelValues(direction)); got < 3*6<<20 {
+				t.Errorf("%s: %v bytes %s", n.name, got, direction)
+			}
+		}
+	}
+}
+
+// TestWebSocketsOverTLS is the same for browsers' way, on one edge.
+func TestWebSocketsOverTLS(t *testing.T) {
+	o := startOrigin(t, echoSocket(t))
+	s := startSecured(t, o.URL, "")
+	converses(t, "https://"+s.secure, &http.Client{Transport: s.clients(t)["HTTP/1.1"]})
+}
+
+// TestAnOriginOfAnotherMind proves that a tunnel needs what the client has offered: an
+// origin that goes over to anything else, or to anything unasked, has answered badly.
+func TestAnOriginOfAnotherMind(t *testing.T) {
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+	})
+	url, e := startLone(t, o.URL)
+	for _, fields := range [][]string{{"Connection: Upgrade", "Upgrade: websocket"}, {"Connection: Upgrade", "Upgrade: h2c"}, nil} {
+		if a := get(t, url+"/a", fields...); a.status != 502 {
+			t.Errorf("%q: %d %q", fields, a.status, a.body)
+		}
+	}
+	if n := testutil.CollectAndCount(e.metrics.tunnels.ends); n != 0 {
+		t.Errorf("%d ends of tunnels are counted", n)
+	}
+}

@@ -86,8 +86,21 @@ func (w *walk) explainWay(x *Explanation) {
 		x.Scopes = append(x.Scopes, strings.TrimSpace(string(s.Kind)+" "+s.Site+s.Value))
 	}
 	for _, p := range e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text}) {
-		x.Parents = append(x.Parents, ParentNow{p.Name, p.Kind.String(), p.URL})
+		x.Parents = append(x.Parents, e.parentNow(p, w.site.Name()))
 	}
+}
+
+// parentNow is a parent as far as a site asks it.
+func (e *Edge) parentNow(p upstream.Parent, site string) ParentNow {
+	s := e.client.State(p, site)
+	now := ParentNow{
+		Name: p.Name, Kind: p.Kind.String(), URL: p.URL, Breaker: s.Breaker, Retry: seconds(s.Retry),
+		Open: s.Open, Limit: s.Limit, Queued: s.Queued, P95: seconds(s.P95), Slow: s.Slow,
+	}
+	if s.Last != nil {
+		now.LastError = s.Last.Error()
+	}
+	return now
 }
 
 // namedScopes are the scopes of the walk by their names.

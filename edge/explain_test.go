@@ -80,7 +80,7 @@ func TestExplainFollowsAResponseThroughItsLife(t *testing.T) {
 	if !strings.HasPrefix(x.Key, "upstream\n127.0.0.1:") || !strings.HasSuffix(x.Key, "/a?b=c") || x.OriginTarget != "/a?b=c" {
 		t.Errorf("key %q, origin target %q", x.Key, x.OriginTarget)
 	}
-	if want := []ParentNow{{strings.TrimPrefix(o.URL, "http://"), "outside", o.URL}}; !slices.Equal(x.Parents, want) {
+	if want := []ParentNow{{Name: strings.TrimPrefix(o.URL, "http://"), Kind: "outside", URL: o.URL, Breaker: "closed", Limit: 256}}; !slices.Equal(x.Parents, want) {
 		t.Errorf("parents %+v, want %+v", x.Parents, want)
 	}
 	if o.asked.Load() != 0 {
@@ -402,4 +402,27 @@ func TestExplainIsAPageOfTheAdminListener(t *testing.T) {
 		}
 	}()
 	admin.Handle("GET /explain", http.NotFoundHandler()) // the pattern is taken
+}
+
+// TestExplainSaysHowParentsAre: a parent that has failed too often is said to be left alone,
+// for how long, and why.
+func TestExplainSaysHowParentsAre(t *testing.T) {
+	o := startOrigin(t, cached("max-age=60", "hello"))
+	url, e := startLone(t, o.URL)
+	get(t, url+"/a")
+	if p := explainNow(t, e, url+"/a").Parents[0]; p.Breaker != "closed" || p.LastError != "" || p.Open != 0 {
+		t.Errorf("a parent that is well: %+v", p)
+	}
+	o.Close()
+	for i := range 5 {
+		get(t, fmt.Sprint(url, "/gone", i))
+	}
+	p := explainNow(t, e, url+"/a").Parents[0]
+	if p.Breaker != "open" || p.Retry <= 0 || p.Retry > 1.25 || !strings.Contains(p.LastError, "refused") {
+		t.Errorf("a parent that is gone: %+v", p)
+	}
+	a := get(t, url+"/later")
+	if a.status != 503 || !strings.Contains(a.header.Get("Proxy-Status"), "error=destination_unavailable") || a.header.Get("Retry-After") == "" {
+		t.Errorf("while it is left alone: %d %v", a.status, a.header)
+	}
 }

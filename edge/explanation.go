@@ -94,6 +94,16 @@ type ParentNow struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"` // mid, origin, or outside: an origin that is not of the cluster
 	URL  string `json:"url"`
+
+	// What keeps requests of the site to it within bounds.
+	Breaker   string  `json:"breaker"`                 // closed, open (it is not asked) or half-open (one request finds out)
+	Retry     float64 `json:"retry_seconds,omitempty"` // until an open one is half-open
+	LastError string  `json:"last_error,omitempty"`    // of a breaker that is not closed
+	Open      int     `json:"requests_open"`           // under way, bodies included
+	Limit     int     `json:"requests_limit"`          // of those
+	Queued    int     `json:"requests_queued"`         // waiting for one of them to end
+	P95       float64 `json:"p95_seconds,omitempty"`   // time to the first byte, of all sites; 0 while too little is known
+	Slow      bool    `json:"slow,omitempty"`          // it is much slower than the others of its tier, and gets next to nothing
 }
 
 // FetchedNow is what a parent answered to one request that was made for the

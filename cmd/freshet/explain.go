@@ -184,10 +184,34 @@ func explanationRows(e *edge.Explanation) [][]string {
 	r.add("clock", clock)
 	r.stored(e.Stored)
 	for i, p := range e.Parents {
-		r.add(fmt.Sprintf("parent %d", i+1), strings.TrimSpace(p.Kind+" "+named(p)))
+		r.parent(i+1, p)
 	}
 	r.fetched(e.Fetched)
 	return r
+}
+
+// parent says who a parent is, and what holds for it now.
+func (r *rows) parent(n int, p edge.ParentNow) {
+	r.add(fmt.Sprintf("parent %d", n), strings.TrimSpace(p.Kind+" "+named(p)))
+	if p.Breaker == "" {
+		return // the node is older
+	}
+	now := fmt.Sprintf("%d of %d requests under way, %d waiting", p.Open, p.Limit, p.Queued)
+	if p.P95 > 0 {
+		now += ", 95 % begin within " + secs(p.P95)
+	}
+	if p.Slow {
+		now += "; much slower than others, asked last"
+	}
+	r.add("  load", now)
+	breaker := p.Breaker
+	if p.Retry > 0 {
+		breaker += ", asked again in " + secs(p.Retry)
+	}
+	if p.LastError != "" {
+		breaker += ": " + plain(p.LastError)
+	}
+	r.add("  breaker", breaker)
 }
 
 func (r *rows) stored(s *edge.StoredNow) {
@@ -256,9 +280,9 @@ func secs(s float64) string {
 	return d.Round(time.Second / 10).String()
 }
 
-// named is a parent by name and URL, which may be one.
+// named is a parent by name and URL, which mostly has the name of an outside one.
 func named(p edge.ParentNow) string {
-	if p.Name == p.URL {
+	if p.Name == p.URL || strings.HasSuffix(p.URL, "://"+p.Name) {
 		return p.URL
 	}
 	return p.Name + " " + p.URL

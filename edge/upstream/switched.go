@@ -14,7 +14,7 @@ func (w way) adjust(hr *http.Request, req *Request) {
 	case req.Upgrade != "":
 		hr.Header.Set("Connection", "Upgrade")
 		hr.Header.Set("Upgrade", req.Upgrade)
-	case w.protocol == gRPC || w.protocol == plain2 && isGRPC(req.Header):
+	case isGRPC(req.Header) && w.protocol != plain && w.protocol != only1:
 		// Hop by hop, and servers of gRPC insist on it.
 		hr.Header.Set("Te", "trailers")
 	}

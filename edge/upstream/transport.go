@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"freshet/edge/exchange"
 	"freshet/internal/header"
 )
 
@@ -24,9 +25,9 @@ const (
 	idleTimeout      = 60 * time.Second
 	keepAlive        = 10 * time.Second // of TCP, and 3 probes 3 s apart
 	// An HTTP/2 connection on which nothing comes for a while is asked whether it is alive,
-	// and closed when it does not answer: within 4 s between nodes, 10 s elsewhere.
+	// and closed when it does not answer: within 4 s between nodes, 6 s elsewhere.
 	tierPing    = 2 * time.Second
-	outsidePing = 5 * time.Second
+	outsidePing = 3 * time.Second
 	// A site's connections are its own way, and few: when they have not been used for some
 	// minutes, or there are very many, they are forgotten.
 	transportIdle = 5 * time.Minute
@@ -75,7 +76,7 @@ func wayTo(p Parent, req *Request) (way, string) {
 		w.protocol = plain
 	case req.Upgrade != "":
 		w.protocol = only1
-	case speaksGRPC:
+	case speaksGRPC && !p.OfCluster():
 		w.protocol = gRPC
 	}
 	if req.Upgrade != "" && w.protocol == plain2 {
@@ -106,7 +107,7 @@ func (p Parent) node() (role, name string) {
 }
 
 func isGRPC(h *header.Block) bool {
-	return h != nil && strings.HasPrefix(h.Get("Content-Type"), "application/grpc")
+	return h != nil && exchange.IsGRPC(h.Get("Content-Type"))
 }
 
 // transports are the connections to all parents, by the ways to them.

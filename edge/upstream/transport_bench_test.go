@@ -34,7 +34,9 @@ func (s sized) answer(req *exchange.Request, to exchange.Responder) {
 	_ = to.Respond(&exchange.Answer{Status: 200, Bytes: s.body[:n], Length: int64(n)})
 }
 
-func (s sized) Serve(_ context.Context, req *exchange.Request, to exchange.Responder) { s.answer(req, to) }
+func (s sized) Serve(_ context.Context, req *exchange.Request, to exchange.Responder) {
+	s.answer(req, to)
+}
 
 // BenchmarkTier is what a request from tier to tier costs both nodes together, by the way
 // it takes. Both run in this process.

@@ -8,18 +8,8 @@ import (
 	"freshet/edge/upstream"
 	"freshet/internal/header"
 	"freshet/internal/hop"
-	"freshet/internal/ring"
 	"freshet/internal/site"
 )
-
-// newParents is whom this node may ask.
-func (e *Edge) newParents(loads *ring.Loads) *upstream.Parents {
-	f := e.env.File
-	return upstream.NewParents(upstream.Config{
-		Role: f.Role, Name: f.Name, PoP: f.PoP, Region: f.Region, Tier: f.Cache.Tier, Static: f.Cache.Parents, Siblings: f.Cache.Siblings,
-		Secret: f.Cluster.Secret.Value(), Loads: loads,
-	})
-}
 
 // asker is the client that a request is from, where its site binds clients to servers; else
 // it is zero.

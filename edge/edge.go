@@ -55,6 +55,8 @@ type Edge struct {
 	table    *invalidate.Table
 	journal  *journal.Journal // of table; nil without disks
 	parents  *upstream.Parents
+	checks   *upstream.Checks
+	secrets  *secrets
 	client   *upstream.Client
 	fills    *upstream.Group
 	metrics  *metrics
@@ -89,12 +91,14 @@ func New(env node.Env) (*Edge, error) {
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
 		client: upstream.NewClient(time.Now, loads),
 	}
-	e.parents = e.newParents(loads)
 	e.maxBody = e.slicing.largest(store)
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
 	if e.metrics, err = newMetrics(env.Metrics, e.table); err == nil {
 		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics), e.client.Register(env.Metrics))
+	}
+	if err == nil {
+		err = e.openOrigins(loads)
 	}
 	if err != nil {
 		err = fmt.Errorf("metrics of %s: %w", f.Name, err)
@@ -174,7 +178,7 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 		}
 		e.setSites(site.NewSnapshot(1, []*site.Document{doc}))
 		e.continueAlone(doc)
-		return tasks, nil
+		return append(tasks, e.originTasks()...), nil
 	}
 	e.continueAs(keyedBy(nil))
 	e.env.Health.Check("sites", func() error {
@@ -191,7 +195,7 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	}
 	e.env.Health.Check("command log", follower.Ready)
 	docs := cluster.NewDocuments(e.env.Watched(), cluster.SitesPrefix)
-	return append(tasks, []run.Task{
+	return append(append(tasks, e.originTasks()...), []run.Task{
 		e.loadTask(),
 		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.setSites) }},
 		{Name: "members", Run: func(ctx context.Context) error {

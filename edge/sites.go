@@ -41,6 +41,7 @@ func (e *Edge) setSites(snapshot *site.Snapshot) {
 		now.compiled[doc] = compiled{p, keys}
 	}
 	e.sites.Store(now)
+	e.originsChanged()
 	if snapshot.Version() != 0 {
 		e.setSited()
 	}

@@ -66,6 +66,7 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool,
 	}
 	if r != nil && !(leader && len(r.Withheld) > 0) {
 		c.header, c.facts, c.truth, c.age = r.Header, &r.Facts, r.Truth(), r.Age(w.now())
+		c.truth.IfError = reply.Truth.IfError
 	} else if err := w.passOn(&c, reply); err != nil {
 		w.fail(err)
 		return
@@ -228,6 +229,7 @@ func (w *walk) addExtra(c *content) {
 	}
 	w.addAffinity(c.header)
 	if w.trusted {
+		c.truth.IfError = c.truth.IfError || w.status.detail == staleIfError
 		_ = c.truth.AppendTo(h)
 	}
 }

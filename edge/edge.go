@@ -20,7 +20,6 @@ import (
 	"freshet/edge/accesslog"
 	"freshet/edge/invalidate"
 	"freshet/edge/invalidate/journal"
-	"freshet/edge/response"
 	"freshet/edge/store"
 	"freshet/edge/store/disk"
 	"freshet/edge/store/tiered"
@@ -245,18 +244,20 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 
 // What the edge can carry out as it stands; of anything else it purges the sites, or all.
 var (
-	appliedKinds  = []command.Kind{command.Purge}
-	appliedScopes = []command.ScopeKind{command.ScopeURL, command.ScopeSite, command.ScopeAll}
+	appliedKinds  = []command.Kind{command.Purge, command.Invalidate}
+	appliedScopes = []command.ScopeKind{
+		command.ScopeURL, command.ScopeKey, command.ScopePrefix, command.ScopeTag, command.ScopeSite, command.ScopeAll,
+	}
 )
 
 // Apply carries out a command of the log.
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 	c = c.Only(appliedKinds, appliedScopes, false)
-	var scopes []response.ScopeHash
+	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At}
 	for _, scope := range c.Scopes {
-		scopes = append(scopes, e.sites.Load().scopeHashes(scope)...)
+		effect.Scopes = append(effect.Scopes, e.sites.Load().scopeHashes(scope)...)
 	}
-	e.table.Apply(seq, invalidate.Effect{Scopes: scopes, At: c.At})
+	e.table.Apply(seq, effect)
 	return nil
 }
 

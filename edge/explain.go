@@ -83,6 +83,9 @@ func (w *walk) explainWay(x *Explanation) {
 	}
 	x.CacheStatus, x.Key, x.OriginTarget = string(w.status.append(nil)), w.key.Text, w.rules.OriginTarget()
 	for _, s := range w.namedScopes() {
+		if s.Kind == command.ScopeKey {
+			s = command.Scope{Kind: s.Kind} // it stands above
+		}
 		x.Scopes = append(x.Scopes, strings.TrimSpace(string(s.Kind)+" "+s.Site+s.Value))
 	}
 	for _, p := range e.parents.For(w.site.Document(), upstream.Question{Key: w.key.Text}) {
@@ -106,11 +109,17 @@ func (e *Edge) parentNow(p upstream.Parent, site string) ParentNow {
 // namedScopes are the scopes of the walk by their names.
 func (w *walk) namedScopes() []command.Scope {
 	site := w.site.Name()
-	return []command.Scope{
+	path, _, _ := strings.Cut(w.rules.Target, "?")
+	scopes := []command.Scope{
 		{Kind: command.ScopeURL, Site: site, Value: w.rules.Target},
-		{Kind: command.ScopeSite, Site: site},
-		{Kind: command.ScopeAll},
+		{Kind: command.ScopeKey, Site: site, Value: w.key.Text},
 	}
+	for i := range path {
+		if path[i] == '/' && len(scopes) < 2+command.MaxBoundaries {
+			scopes = append(scopes, command.Scope{Kind: command.ScopePrefix, Site: site, Value: path[:i+1]})
+		}
+	}
+	return append(scopes, command.Scope{Kind: command.ScopeSite, Site: site}, command.Scope{Kind: command.ScopeAll})
 }
 
 func (e *Edge) clockNow(scopes []response.ScopeHash) ClockNow {

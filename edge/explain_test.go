@@ -194,7 +194,7 @@ rules:
 	if x.Key != "test\nshop.example/api/x?z=1\n+rule 3" || x.OriginTarget != "/v1/x?z=1" || x.Site != "test" {
 		t.Errorf("key %q, origin target %q", x.Key, x.OriginTarget)
 	}
-	if want := []string{"url test/api/x?z=1", "site test", "all"}; !slices.Equal(x.Scopes, want) {
+	if want := []string{"url test/api/x?z=1", "key", "prefix test/", "prefix test/api/", "site test", "all"}; !slices.Equal(x.Scopes, want) {
 		t.Errorf("scopes %q, want %q", x.Scopes, want)
 	}
 	if x := explainLater(t, e, 0, url.Values{"url": {"http://shop.example/"}, "method": {"POST"}}); x.Outcome != Passed || x.Method != "POST" {

@@ -62,7 +62,7 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 				err = sayEarly(up.Header, f.req)
 			}
 			if err == nil && conditional {
-				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, false)
+				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, openTo(f.base, fence))
 			}
 			if err == nil && f.ask.ranged() {
 				err = up.Header.Set("Range", f.ask.field)
@@ -90,6 +90,7 @@ func (f *fill) admit(reply *upstream.Reply) *response.Response {
 	r := &response.Response{
 		Key: f.key, Status: reply.Status, Log: reply.Truth.Log, Born: reply.Truth.Born, Generation: f.generation,
 	}
+	r.Soften(reply.Truth.Soft)
 	r.RaiseAsOf(reply.Truth.AsOf)
 	r.RaiseTouches(f.touches)
 	arrived := httpcache.Response{Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received}
@@ -129,9 +130,7 @@ func (f *fill) assess(r *response.Response, arrived httpcache.Response) httpcach
 		why = httpcache.ByMethod
 	}
 	r.Facts, r.Scopes = facts, f.scopes
-	for _, group := range httpcache.Groups(arrived.Header) {
-		r.Scopes = append(r.Scopes[:len(r.Scopes):len(r.Scopes)], f.rules.GroupScope(group))
-	}
+	r.Scopes = append(r.Scopes[:len(r.Scopes):len(r.Scopes)], f.rules.TagScopes(arrived.Header)...)
 	h, err := f.edge.storedHeader(arrived)
 	if err != nil {
 		return why
@@ -262,6 +261,7 @@ func (f *fill) put(r *response.Response) {
 	if key != f.key {
 		r = r.WithBody(r.Body)
 		r.Key = variantKey(key, f.req.Header, r.Vary)
+		r.Scopes = append(r.Scopes[:len(r.Scopes):len(r.Scopes)], key.Scope())
 	}
 	f.edge.put(r)
 	if len(r.Vary) == 0 {

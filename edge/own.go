@@ -17,10 +17,11 @@ import (
 // scratch is the memory that a walk leaves to the next one.
 type scratch struct {
 	rules  policy.Decision
-	text   []byte  // of the key
-	chosen []byte  // of the variant's key
-	line   []byte  // of a field's value
-	held   content // to answer with
+	text   []byte          // of the key
+	chosen []byte          // of the variant's key
+	line   []byte          // of a field's value
+	held   content         // to answer with
+	life   httpcache.Facts // of what is stored, under a soft mark
 	out    exchange.Answer
 	lines  accesslog.Encoder // of the access log
 	extra  header.Block      // of out
@@ -78,7 +79,7 @@ func (w *walk) variant(names []string) response.Key {
 // request was refused.
 func (w *walk) covers() []response.ScopeHash {
 	if w.scopes == nil && w.key.Text != "" {
-		w.scopes = w.rules.Scopes()
+		w.scopes = w.rules.Scopes(w.key)
 	}
 	return w.scopes
 }

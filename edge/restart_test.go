@@ -293,7 +293,7 @@ func TestHashesStay(t *testing.T) {
 	for _, s := range r.Scopes {
 		scopes = append(scopes, fmt.Sprintf("%016x", uint64(s)))
 	}
-	if got, want := strings.Join(scopes, " "), "bb3b23fe4ad30508 f50079aef87a7ddd 78cdc4e339f2f5d6"; got != want || keysVersion != version {
+	if got, want := strings.Join(scopes, " "), "bb3b23fe4ad30508 079c198d335052e1 0e1479a48b5fcf12 f50079aef87a7ddd 78cdc4e339f2f5d6"; got != want || keysVersion != version {
 		t.Errorf("scopes %s in version %d, were %s in %d", got, keysVersion, want, version)
 	}
 }

@@ -51,10 +51,16 @@ func (e *Edge) setSites(snapshot *site.Snapshot) {
 func (s *sites) byHost(host string) *policy.Site { return s.compiled[s.snapshot.ByHost(host)].policy }
 
 // scopeHashes are the marks that a command's scope sets here: a URL is purged as it
-// was given and as the site's key policy reads it.
+// was given and as the site's key policy reads it; a surrogate key also as a cache group
+// (RFC 9875), and on what has more keys than are told apart.
 func (s *sites) scopeHashes(scope command.Scope) []response.ScopeHash {
 	hashes := []response.ScopeHash{response.HashScope(scope)}
-	if scope.Kind != command.ScopeURL {
+	switch scope.Kind {
+	case command.ScopeURL:
+	case command.ScopeTag:
+		group := command.Scope{Kind: response.ScopeGroup, Site: scope.Site, Value: scope.Value}
+		return append(hashes, response.HashScope(group), response.HashScope(command.Scope{Kind: command.ScopeTag, Site: scope.Site}))
+	default:
 		return hashes
 	}
 	if keys := s.compiled[s.snapshot.ByName(scope.Site)].keys; keys != nil {

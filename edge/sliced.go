@@ -197,6 +197,12 @@ func (s *sliced) good(r *response.Response) (hop.Truth, bool) {
 	if httpcache.IsStrong(s.head.ETag) && r.Log == s.head.Log && r.Generation == s.head.Generation {
 		truth.Born = max(truth.Born, s.head.Born)
 		truth.AsOf = max(truth.AsOf, truth.Born)
+		if truth.Soft.Seq <= truth.Born {
+			truth.Soft = hop.Soft{}
+		}
+	}
+	if truth.Soft.Seq != 0 && s.head.Soft().Seq == 0 && w.knew(truth) {
+		return truth, false // stale, beside a head that is not
 	}
 	if w.fence != (hop.Fence{}) && !truth.Satisfies(w.fence) || !w.timely(r) || w.purgedHere > truth.Born {
 		return truth, false

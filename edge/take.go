@@ -89,7 +89,8 @@ func (w *walk) take(a *arrival) (answered bool) {
 		}
 		e.metrics.collapsed.Inc()
 	}
-	if r != nil && !w.trueEnough(r) {
+	if r != nil && !(w.trueEnough(r) && w.settled(r, reply.Truth.IfError)) {
+		w.copies[1] = r // the next attempt knows its tags
 		return false
 	}
 	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) && w.serveStale() {

@@ -227,7 +227,14 @@ func (x *tiers) purge(path string) command.Clock {
 	if path == "" {
 		scope = command.Scope{Kind: command.ScopeAll}
 	}
-	data, err := command.Encode(command.Command{ID: command.NewID(), Kind: command.Purge, Scopes: []command.Scope{scope}, At: time.Now()})
+	return x.command(command.Command{Kind: command.Purge, Scopes: []command.Scope{scope}})
+}
+
+// command appends a command.
+func (x *tiers) command(c command.Command) command.Clock {
+	x.t.Helper()
+	c.ID, c.At = command.NewID(), time.Now()
+	data, err := command.Encode(c)
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -309,6 +316,24 @@ func (v *versions) answer(w http.ResponseWriter, r *http.Request) {
 	case 'w': // stale while it is revalidated
 		h.Set("Cache-Control", "max-age=0, stale-while-revalidate=600, stale-if-error=600")
 		h.Set("ETag", `"`+n+`"`)
+	case 'e': // with an entity-tag, by which it can be validated early
+		h.Set("Cache-Control", "max-age=600, stale-if-error=600")
+		h.Set("ETag", `"`+n+`"`)
+		if r.Header.Get("If-None-Match") == `"`+n+`"` {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+	case 's': // may be served stale for a while
+		h.Set("Cache-Control", "max-age=600, stale-while-revalidate=600")
+	case 't': // with surrogate keys
+		h.Set("Cache-Control", "max-age=600")
+		h.Set("Surrogate-Key", "one two")
+		h.Set("Cache-Tag", "three, four and more")
+		h.Set("xkey", "five,six seven")
+		h.Set("Cache-Groups", `"eight"`)
+	case 'm': // with more than are told apart
+		h.Set("Cache-Control", "max-age=600")
+		h.Set("Surrogate-Key", strings.Repeat("k", 2000))
 	case 'x': // in variants
 		h.Set("Cache-Control", "max-age=600")
 		h.Set("Vary", "X-Kind")

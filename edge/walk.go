@@ -62,15 +62,16 @@ type course struct {
 	quick bool // it is to be answered at once or not at all: see ServeQuick
 	later bool // it could not be: nothing was sent
 
-	scopes  []response.ScopeHash // what covers; nil before it is asked
-	key     response.Key         // of the target
-	fillKey string               // what fills are collapsed by: key, or the variant that is wanted
-	alone   bool                 // answers are not shared: do not wait for others
-	passed  bool                 // it has been handed on as it is: the answer is the origin's
-	arrival command.Clock        // applied when the request arrived
-	touches uint64               // unsafe requests seen when it arrived
-	trusted bool                 // from a node of this cluster
-	fence   hop.Fence            // what that node asks for
+	scopes  []response.ScopeHash  // what covers; nil before it is asked
+	key     response.Key          // of the target
+	fillKey string                // what fills are collapsed by: key, or the variant that is wanted
+	alone   bool                  // answers are not shared: do not wait for others
+	passed  bool                  // it has been handed on as it is: the answer is the origin's
+	arrival command.Clock         // applied when the request arrived
+	touches uint64                // unsafe requests seen when it arrived
+	copies  [2]*response.Response // what it has found last under its key, or got and could not use
+	trusted bool                  // from a node of this cluster
+	fence   hop.Fence             // what that node asks for
 
 	ask    ask                // what a fetch asks for
 	whole  bool               // ranges are of no use: what the client wants is asked for as it is
@@ -237,11 +238,11 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	if lacking && !w.completes(r) {
 		r, missing = nil, "partial"
 	}
-	var facts *httpcache.Facts
-	if r != nil {
-		facts = &r.Facts
-	}
+	facts, soft := w.lifeOf(r)
 	d := httpcache.Reuse(w.asked(), facts, w.req.Received, &w.rules.Policy)
+	if soft {
+		w.soften(&d, r)
+	}
 	w.status = cacheStatus{node: w.edge.pseudonym, fwd: d.Fwd, detail: d.Detail}
 	switch {
 	case d.Verdict == httpcache.Unsatisfiable:
@@ -253,7 +254,7 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 			w.status.fwd = "partial"
 			return r, d.Verdict
 		}
-		w.status.hit, w.status.ttl = true, r.TTL(w.req.Received)
+		w.status.hit, w.status.ttl = true, facts.TTL(w.req.Received)
 	}
 	return r, d.Verdict
 }
@@ -281,7 +282,7 @@ func (w *walk) find() (*response.Response, string) {
 		return nil, "miss"
 	}
 	if searched {
-		if w.purgedHere = e.table.Fence(w.covers()).Hard; w.purgedHere > r.Born {
+		if w.purgedHere = e.table.Fence(w.covers()).Marks(); w.purgedHere > r.Born {
 			return nil, "miss" // it was purged under this spelling of its query
 		}
 	}
@@ -297,7 +298,11 @@ func (w *walk) find() (*response.Response, string) {
 // get is what is stored under a key; the walk remembers it.
 func (w *walk) get(key response.Key) *response.Response {
 	w.seenKey, w.seenCount = key, w.edge.slicing.changes.of(key)
-	return w.fromStore(key)
+	r := w.fromStore(key)
+	if r != nil {
+		w.copies[1], w.copies[0] = w.copies[0], r
+	}
+	return r
 }
 
 // fromStore is what is stored under a key, for a walk that cannot wait in RAM.
@@ -317,6 +322,11 @@ func (w *walk) satisfies(r *response.Response) bool {
 func (w *walk) demand(attempt int) hop.Fence {
 	w.demanded.generation, w.demanded.touches = w.edge.table.Generation(), w.edge.table.Touches()
 	fence := w.edge.table.Fence(w.covers())
+	for _, r := range w.copies { // of what is held, dead or not, the tags are known (rule 10 of the protocol)
+		if r != nil {
+			fence = fence.Max(w.edge.table.Fence(r.Scopes))
+		}
+	}
 	if attempt >= 3 {
 		fence.Born = max(w.edge.table.Clock().Seq, fence.Highest())
 	}

@@ -7,6 +7,7 @@ import (
 
 	"freshet/edge/exchange"
 	"freshet/internal/header"
+	"freshet/internal/httpcache"
 	"freshet/internal/site"
 )
 
@@ -76,11 +77,12 @@ func (d *Decision) addCORS(h *header.Draft) {
 // copy, which is in draft. For a tier of ours it is always h: the tier that answers the
 // client edits.
 func (d *Decision) ClientHeader(h *header.Block, draft *header.Draft) (*header.Block, error) {
-	if !d.answer.edits && d.answer.cors == nil && !(d.answer.targets && h.HasAny(d.site.targets)) {
+	tags := !d.fromTier && h.HasAny(tagFields)
+	if !tags && !d.answer.edits && d.answer.cors == nil && !(d.answer.targets && h.HasAny(d.site.targets)) {
 		return h, nil
 	}
 	draft.Begin(h, func(name, _ string) bool {
-		return !(d.answer.targets && contains(d.site.doc.Cache.Targets, name)) &&
+		return !(tags && contains(httpcache.TagFields, name)) && !(d.answer.targets && contains(d.site.doc.Cache.Targets, name)) &&
 			!(d.answer.cors != nil && header.HasPrefixName(name, "Access-Control-"))
 	})
 	if d.answer.cors != nil {

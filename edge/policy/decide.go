@@ -20,6 +20,7 @@ type choice struct {
 
 func (d *Decision) decide(req *exchange.Request, fromTier bool) {
 	s := d.site
+	d.fromTier = fromTier
 	path, query := splitTarget(req.Target)
 	if d.Refuse = refusal(req.Target, path, s.guarded); d.Refuse != "" {
 		return

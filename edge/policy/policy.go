@@ -176,6 +176,8 @@ type Decision struct {
 	keyed   [(site.MaxRules + 63) / 64]uint64 // those of them that are in the key
 	edits   bool                              // some matched rule edits the request
 	answer  answer
+
+	fromTier bool // see Decide
 }
 
 // Redirect is an answer that names another place.
@@ -206,11 +208,36 @@ func (s *Site) DecideInto(d *Decision, req *exchange.Request, fromTier bool) {
 // Reset forgets the decision, and keeps its memory for DecideInto.
 func (d *Decision) Reset() { *d = Decision{text: d.text[:0]} }
 
-// Scopes are the scopes that cover whatever is stored for the request.
-func (d *Decision) Scopes() []response.ScopeHash {
+// Scopes are the scopes that cover whatever is stored for the request, whose key that is.
+func (d *Decision) Scopes(key response.Key) []response.ScopeHash {
 	url := response.HashScope(command.Scope{Kind: command.ScopeURL, Site: d.site.doc.Site, Value: d.Target})
-	return append([]response.ScopeHash{url}, d.site.wide...)
+	path, _, _ := strings.Cut(d.Target, "?")
+	scopes := make([]response.ScopeHash, 0, 2+strings.Count(path, "/")+len(d.site.wide))
+	scopes = append(scopes, url, key.Scope())
+	return append(response.AppendPrefixes(scopes, d.site.doc.Site, path), d.site.wide...)
 }
+
+// TagScopes are the scopes of the surrogate keys and cache groups of a response.
+func (d *Decision) TagScopes(of *header.Block) (scopes []response.ScopeHash) {
+	tag := command.Scope{Kind: command.ScopeTag, Site: d.site.doc.Site}
+	if of.HasAny(tagFields) {
+		tags, all := httpcache.Tags(of)
+		for _, tag.Value = range tags {
+			scopes = append(scopes, response.HashScope(tag))
+		}
+		if all { // a command on any key is one on this, too
+			tag.Value = ""
+			scopes = append(scopes, response.HashScope(tag))
+		}
+	}
+	for _, group := range httpcache.Groups(of) {
+		scopes = append(scopes, d.GroupScope(group))
+	}
+	return scopes
+}
+
+// tagFields are those that surrogate keys stand in.
+var tagFields = header.NamesOf(httpcache.TagFields...)
 
 // TargetScope is the scope of another target of the site, as a client would ask for
 // it.

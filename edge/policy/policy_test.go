@@ -387,14 +387,14 @@ rules:
 		for _, req := range []*exchange.Request{get(t, tt.asked), get(t, tt.asked, "X-B: 1")} {
 			d := s.Decide(req, false)
 			purge := response.HashScope(command.Scope{Kind: command.ScopeURL, Site: "s", Value: keys.Target(tt.purged)})
-			if !slices.Contains(d.Scopes(), purge) {
+			if !slices.Contains(d.Scopes(response.NewKey("k")), purge) {
 				t.Errorf("a purge of %s does not reach %s", tt.purged, tt.asked)
 			}
 			if d.TargetScope(tt.purged) != purge {
 				t.Errorf("TargetScope(%s) is not the scope of its purge", tt.purged)
 			}
 			for _, scope := range []command.Scope{{Kind: command.ScopeSite, Site: "s"}, {Kind: command.ScopeAll}} {
-				if !slices.Contains(d.Scopes(), response.HashScope(scope)) {
+				if !slices.Contains(d.Scopes(response.NewKey("k")), response.HashScope(scope)) {
 					t.Errorf("%s is not covered by %+v", tt.asked, scope)
 				}
 			}

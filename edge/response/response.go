@@ -185,6 +185,23 @@ func HashScope(s command.Scope) ScopeHash {
 	return ScopeHash(sum&^(ScopeKinds-1) | uint64(codeOf(s.Kind)))
 }
 
+// AppendPrefixes appends the scopes of the prefixes of a path at its first
+// command.MaxBoundaries slashes, the first one included.
+func AppendPrefixes(to []ScopeHash, site, path string) []ScopeHash {
+	const kind = string(command.ScopePrefix)
+	text := make([]byte, 0, 256)
+	text = append(append(append(text, kind...), 0), site...)
+	text = append(append(text, 0), path...)
+	start, n := len(text)-len(path), 0
+	for i := start; i < len(text) && n < command.MaxBoundaries; i++ {
+		if text[i] == '/' {
+			to = append(to, ScopeHash(xxh3.Hash(text[:i+1])&^(ScopeKinds-1)|codePrefix))
+			n++
+		}
+	}
+	return to
+}
+
 // Scope is the scope of what is stored under the key, in all its variants if it is not
 // the key of one itself.
 func (k Key) Scope() ScopeHash { return ScopeHash(k.Sum.Hi&^(ScopeKinds-1) | codeKey) }

@@ -62,6 +62,9 @@ func (f Fence) Covers(g Fence) bool {
 	return f.Log == g.Log && f.Hard >= g.Hard && f.Soft >= g.Soft && f.Floor >= g.Floor && f.Born >= g.Born
 }
 
+// Marks is the highest mark of either kind.
+func (f Fence) Marks() command.Seq { return max(f.Hard, f.Soft) }
+
 // Highest is the highest part.
 func (f Fence) Highest() command.Seq { return max(f.Hard, f.Soft, f.Floor, f.Born) }
 
@@ -114,7 +117,7 @@ func (f Fence) AppendTo(h *header.Block) error {
 func (t Truth) AppendTo(h *header.Block) error {
 	var room [192]byte
 	b := appendPart(appendPart(appendLog(room[:0], t.Log), "born", t.Born), "asof", t.Attested())
-	if t.Soft.Seq > t.Born {
+	if t.Soft.Seq > t.Born && t.Soft.Seq <= t.AsOf { // above that asof says enough
 		b = appendPart(appendPart(appendPart(b, "tested", t.AsOf), "soft", t.Soft.Seq), "since", command.Seq(max(t.Soft.Since, 0)))
 	}
 	if t.IfError {

@@ -57,7 +57,9 @@ var failures = []struct {
 	{is(exchange.ErrBodyTooLarge), failure{refusal{http.StatusRequestEntityTooLarge, "http_request_error"}, "the request's body is larger than this node allows", 0, ofClient}},
 	{is(exchange.ErrBodyStalled), failure{refusal{http.StatusRequestTimeout, "http_request_error"}, "the request's body stalled", 0, ofClient}},
 	{is(exchange.ErrBodyMalformed), failure{refusal{http.StatusBadRequest, "http_request_error"}, "the request's body is malformed", 0, ofClient}},
+	{is(upstream.ErrRefused), failure{refusal{http.StatusForbidden, "http_request_denied"}, "the origin is not asked such things", 0, ofClient}},
 
+	{is(upstream.ErrUnusable), failure{refusal{http.StatusInternalServerError, "proxy_configuration_error"}, "the origin cannot be asked: a secret is missing or wrong", 0, ofParent}},
 	{is(upstream.ErrBusy), failure{refusal{http.StatusServiceUnavailable, "connection_limit_reached"}, "the origin has all the requests that it may get at once", time.Second, ofLimits}},
 	{is(upstream.ErrOpen), failure{refusal{http.StatusServiceUnavailable, "destination_unavailable"}, "the origin does not answer, and is left alone for a moment", time.Second, ofLimits}},
 	{is(upstream.ErrNoParent), failure{refusal{http.StatusServiceUnavailable, "destination_unavailable"}, "no origin is known", time.Second, ofParent}},

@@ -131,7 +131,7 @@ func (s *Server) resolve(o *site.Origin, secretOf func(string) (string, error)) 
 	secret := func(field, name string) string {
 		text, err := secretOf(name)
 		if err != nil && s.err == nil {
-			s.err = fmt.Errorf("origin.%s: secret %s: %w", field, name, err)
+			s.err = fmt.Errorf("%w: origin.%s: secret %s: %w", ErrUnusable, field, name, err)
 		}
 		return text
 	}
@@ -139,7 +139,7 @@ func (s *Server) resolve(o *site.Origin, secretOf func(string) (string, error)) 
 		s.TLS.Cert, s.TLS.Key = secret("client_cert", o.ClientCert), secret("client_key", o.ClientKey)
 		if s.err == nil {
 			if _, err := tls.X509KeyPair([]byte(s.TLS.Cert), []byte(s.TLS.Key)); err != nil {
-				s.err = fmt.Errorf("origin.client_cert: secrets %s and %s: %w", o.ClientCert, o.ClientKey, err)
+				s.err = fmt.Errorf("%w: origin.client_cert: secrets %s and %s: %w", ErrUnusable, o.ClientCert, o.ClientKey, err)
 			}
 		}
 	}

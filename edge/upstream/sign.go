@@ -11,15 +11,20 @@ import (
 	"github.com/minio/minio-go/v7/pkg/signer"
 )
 
-// ErrRefused: the request is not one that the origin may be asked; nothing was sent.
-var ErrRefused = errors.New("the origin is not asked such things")
+// Errors of Prepare; nothing was sent.
+var (
+	// ErrRefused: the request is not one that the origin may be asked.
+	ErrRefused = errors.New("the origin is not asked such things")
+	// ErrUnusable: what the site needs to ask its origin is missing or wrong, as the error says.
+	ErrUnusable = errors.New("the origin cannot be asked")
+)
 
 // noBody is the SHA-256 of an empty body. GET and HEAD have none, and its hash is taken by
 // every server, also over plain HTTP, where some refuse a payload that is not signed.
 const noBody = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 // Prepare makes of a request, whose target setTarget has set, what this server is to get:
-// the path prefix, the fields, the signature, in that order. ErrRefused.
+// the path prefix, the fields, the signature, in that order. ErrRefused, ErrUnusable.
 func (s *Server) Prepare(hr *http.Request) error {
 	if s.err != nil {
 		return s.err

@@ -37,6 +37,7 @@ type Entry struct {
 	Seq  command.Seq
 	Data []byte // an encoded command.Command; the receiver may keep it
 	At   time.Time
+	Prev command.Link // of the record before; zero where that was not known, or the writer's release knew no links
 }
 
 // Log is the command log: append-only, with one order for all.
@@ -49,7 +50,12 @@ type Log interface {
 	// call. ErrNoLog when there is none.
 	Head(ctx context.Context) (Head, error)
 
-	// Append adds a record, if the log's last sequence is after, and returns when it
+	// Seal ends the log for good: nothing is appended to it any more, and there is no log
+	// until Create makes another. Its records may be kept for a while. Readers end with
+	// ErrReplaced, or deliver nothing more. ErrNoLog when the log is not there, or sealed.
+	Seal(ctx context.Context, log command.LogID) error
+
+	// Append adds a record with the link of the one before, if the log's last sequence is after, and returns when it
 	// is durable. ErrConflict when another writer was faster (read Head and decide
 	// anew); after any other error the record may or may not be in the log.
 	Append(ctx context.Context, data []byte, after command.Seq) (command.Seq, error)

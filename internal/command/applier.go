@@ -33,5 +33,5 @@ type RestartReason string
 const (
 	RestartFresh    RestartReason = "fresh"    // the node had no state
 	RestartGap      RestartReason = "gap"      // the log no longer reaches back to what was applied
-	RestartReplaced RestartReason = "replaced" // the log has another id, or has lost its end: an alarm
+	RestartReplaced RestartReason = "replaced" // the log has another id: an alarm
 )

@@ -10,6 +10,9 @@ type Progress struct {
 	Log     LogID     `json:"log"`
 	Applied Seq       `json:"applied"` // durable on that node
 	At      time.Time `json:"at"`
-	Left    bool      `json:"left,omitempty"`  // the last report: the node serves no more
-	Alarm   string    `json:"alarm,omitempty"` // set while an operator should look: the log was replaced, a record is unknown
+	// Forked is the log that contradicts what the node has applied of it: it is shorter, or
+	// has other commands. The node takes no more from it, and the leader begins a new epoch.
+	Forked LogID  `json:"forked,omitempty"`
+	Left   bool   `json:"left,omitempty"`  // the last report: the node serves no more
+	Alarm  string `json:"alarm,omitempty"` // set while an operator should look: the log was replaced, a record is unknown
 }

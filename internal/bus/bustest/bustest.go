@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t *testing.T) Form) {
 		{"a waiting reader is woken", testReadWaits},
 		{"a waiting reader ends", testReadEnds},
 		{"a truncated log shows the gap", testTruncated},
+		{"records are linked", testLinks},
+		{"a sealed log takes nothing more", testSealed},
 		{"subjects", testSubjects},
 		{"refused subjects", testRefusedSubjects},
 		{"one call at a time, in order", testOneCall},

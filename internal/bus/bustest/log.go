@@ -252,3 +252,40 @@ func testTruncated(t *testing.T, f Form) {
 		last = e.Seq
 	}
 }
+
+// testLinks: each record tells the link of the one before, whoever appended that, and
+// wherever reading begins.
+func testLinks(t *testing.T, f Form) {
+	for _, first := range []command.Seq{1, command.FirstOf(3)} {
+		testLinksFrom(t, f, create(t, f.Bus, first))
+		head, err := f.Bus.Head(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Bus.Seal(within(t), head.Log); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func testLinksFrom(t *testing.T, f Form, head bus.Head) {
+	link := command.LinkOf(head.Log)
+	var links []command.Link
+	for i, data := range []string{"a", "b", "b", "", "c", "d"} {
+		links = append(links, link)
+		b := f.Bus
+		if i == 2 || i == 3 || i == 5 { // each goes on where the other was
+			b = f.Peer
+		}
+		link = link.Next(appendTo(t, b, data), []byte(data))
+	}
+	for from := range links {
+		r := read(t, f.Peer, head.Log, head.First+command.Seq(from))
+		for i := from; i < len(links); i++ {
+			if e := next(t, r); e.Prev != links[i] {
+				t.Errorf("record %d, read from %d: link %s before it, want %s", i, from, e.Prev, links[i])
+			}
+		}
+		r.Close()
+	}
+}

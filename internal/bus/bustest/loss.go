@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -62,6 +63,52 @@ func testReplaced(t *testing.T, f Form) {
 		t.Errorf("Read of a replaced log: %v, want %v", err, bus.ErrReplaced)
 	}
 	wantNext(t, read(t, f.Peer, head.Log, 1), 1, "new")
+}
+
+// testSealed: nothing is added to a sealed log, another takes its place, and those who read
+// it find out.
+func testSealed(t *testing.T, f Form) {
+	old := create(t, f.Bus, 1)
+	for range 3 {
+		appendTo(t, f.Peer, "old")
+	}
+	r := read(t, f.Peer, old.Log, 4)
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { _, err := r.Next(ctx); ended <- err }()
+	if err := f.Bus.Seal(within(t), old.Log+1); !errors.Is(err, bus.ErrNoLog) {
+		t.Errorf("seal of another log: %v, want %v", err, bus.ErrNoLog)
+	}
+	if err := f.Bus.Seal(within(t), old.Log); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []bus.Bus{f.Bus, f.Peer} {
+		if _, err := b.Head(within(t)); !errors.Is(err, bus.ErrNoLog) {
+			t.Errorf("head: %v, want %v", err, bus.ErrNoLog)
+		}
+		if _, err := b.Append(within(t), []byte("late"), 3); !errors.Is(err, bus.ErrNoLog) {
+			t.Errorf("append: %v, want %v", err, bus.ErrNoLog)
+		}
+	}
+	if err := f.Peer.Seal(within(t), old.Log); !errors.Is(err, bus.ErrNoLog) {
+		t.Errorf("second seal: %v, want %v", err, bus.ErrNoLog)
+	}
+	made := create(t, f.Peer, command.FirstOf(2))
+	if _, err := f.Bus.Append(within(t), []byte("late"), 3); !errors.Is(err, bus.ErrConflict) {
+		t.Errorf("append by who knows the old log: %v, want %v", err, bus.ErrConflict)
+	}
+	appendTo(t, f.Bus, "new")
+	for _, b := range []bus.Bus{f.Bus, f.Peer} {
+		if head, err := b.Head(within(t)); err != nil || head.Log != made.Log || head.Last != made.First {
+			t.Errorf("head %+v, %v; made was %+v", head, err, made)
+		}
+		wantNext(t, read(t, b, made.Log, made.First), made.First, "new")
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, bus.ErrReplaced) && !errors.Is(err, context.Canceled) {
+		t.Errorf("Next of a sealed log: %v", err)
+	}
 }
 
 func testRestart(t *testing.T, f Form) {

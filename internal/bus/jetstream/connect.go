@@ -60,6 +60,7 @@ type Bus struct {
 		sync.Mutex
 		closed  bool
 		stream  string // the log's stream when last looked up; "" for none
+		last    linked // the last record appended
 		readers map[*reader]struct{}
 		subs    map[*subscription]struct{}
 	}

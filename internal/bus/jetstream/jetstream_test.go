@@ -263,6 +263,38 @@ func TestLogCannotBeUnwritten(t *testing.T) {
 	}
 }
 
+// TestSealedLogsAreFew: those that were sealed longest ago are removed.
+func TestSealedLogsAreFew(t *testing.T) {
+	m := startMachine(t)
+	b, peer := m.connect(), m.connect()
+	var sealed []bus.Head
+	for epoch := uint32(1); epoch <= 5; epoch++ {
+		head, err := b.Create(t.Context(), command.FirstOf(epoch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := peer.Append(t.Context(), []byte("x"), head.Last); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Seal(t.Context(), head.Log); err != nil {
+			t.Fatal(err)
+		}
+		sealed = append(sealed, head)
+	}
+	for i, head := range sealed {
+		r, err := b.Read(t.Context(), head.Log, head.First)
+		if kept := i >= len(sealed)-2; (err == nil) != kept {
+			t.Errorf("log %d of %d: read %v, want it kept %t", i+1, len(sealed), err, kept)
+		}
+		if err == nil {
+			if e, err := r.Next(t.Context()); err != nil || string(e.Data) != "x" {
+				t.Errorf("log %d: %q, %v", i+1, e.Data, err)
+			}
+			r.Close()
+		}
+	}
+}
+
 func TestStartErrors(t *testing.T) {
 	m := startMachine(t)
 	file := filepath.Join(t.TempDir(), "file")

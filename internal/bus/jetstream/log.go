@@ -98,12 +98,21 @@ func (b *Bus) Append(ctx context.Context, data []byte, after command.Seq) (comma
 	if len(data) > command.MaxRecord {
 		return 0, fmt.Errorf("append to command log: %d bytes, at most %d fit", len(data), command.MaxRecord)
 	}
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: logSubject, Data: data},
-		jetstream.WithExpectLastSequence(uint64(after)))
+	prev, err := b.linkAt(ctx, after)
+	if err != nil {
+		return 0, fmt.Errorf("append to command log after %s: %w", after, err)
+	}
+	msg := &nats.Msg{Subject: logSubject, Data: data}
+	if prev != (command.Link{}) {
+		msg.Header = nats.Header{linkHeader: {prev.String()}}
+	}
+	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequence(uint64(after)))
 	var api *jetstream.APIError
 	switch {
 	case err == nil:
-		return command.Seq(ack.Sequence), nil
+		seq := command.Seq(ack.Sequence)
+		b.appended(ack.Stream, seq, prev.Next(seq, data))
+		return seq, nil
 	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant):
 		return 0, fmt.Errorf("append to command log after %s: %s: %w", after, api.Description, bus.ErrConflict)
@@ -126,10 +135,11 @@ func (b *Bus) lookUp(ctx context.Context) (jetstream.Stream, error) {
 	b.mu.Unlock()
 	if name != "" {
 		stream, err := b.js.Stream(ctx, name)
-		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		sealed := err == nil && stream.CachedInfo().Config.Sealed
+		if !sealed && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return stream, b.explain(err)
 		}
-		b.remember("")
+		b.forgetStream()
 	}
 	name, err := b.js.StreamNameBySubject(ctx, logSubject)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

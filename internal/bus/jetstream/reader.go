@@ -22,6 +22,9 @@ const (
 	minReopenWait = 50 * time.Millisecond
 )
 
+// foreign stands for a link that cannot be read.
+var foreign = command.Link{0xff}
+
 // reader reads the log through a consumer that lives in a server's memory. Whatever
 // happens to the consumer (its server restarts, the connection is lost, a record goes
 // astray on the way), the reader makes another one from the record that is next.
@@ -160,7 +163,11 @@ func (r *reader) try(ctx context.Context) (bus.Entry, error) {
 		return bus.Entry{}, nil
 	}
 	r.next = seq + 1
-	return bus.Entry{Seq: seq, Data: msg.Data(), At: meta.Timestamp}, nil
+	prev, err := prevOf(msg.Headers())
+	if err != nil {
+		prev = foreign // it agrees with nothing
+	}
+	return bus.Entry{Seq: seq, Data: msg.Data(), At: meta.Timestamp, Prev: prev}, nil
 }
 
 // sleep waits before the next try, longer each time, with jitter.
@@ -191,6 +198,7 @@ func (r *reader) Close() {
 func (b *Bus) resetReaders() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.mu.last = linked{} // the next append reads what the log really ends in
 	for r := range b.mu.readers {
 		if r.records != nil {
 			r.records.Stop()

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -34,8 +35,9 @@ type ServerConfig struct {
 // Server is a NATS server with JetStream in this process. It keeps the log in its
 // directory with every append synced to the disk.
 type Server struct {
-	cfg  ServerConfig
-	nats *natsserver.Server
+	cfg    ServerConfig
+	nats   *natsserver.Server
+	keeper *Bus // seals logs
 }
 
 // Start runs an embedded server; it is ready when Start returns. The caller ends it
@@ -59,6 +61,7 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	if err := probe.Close(); err != nil {
 		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
 	}
+	self := credentials{user: "freshet-server", password: rand.Text()}
 	srv, err := natsserver.NewServer(&natsserver.Options{
 		Host:                       host,
 		Port:                       port,
@@ -72,7 +75,7 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 		JetStreamMaxStore:          maxStore,
 		SyncAlways:                 true,
 		DisableJetStreamBanner:     true,
-		CustomClientAuthentication: credentials{cfg.User, cfg.Password},
+		CustomClientAuthentication: logins{self, credentials{cfg.User, cfg.Password}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
@@ -82,6 +85,14 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	srv.Start()
 	s := &Server{cfg: cfg, nats: srv}
 	if err := s.waitReady(l); err != nil {
+		s.Shutdown()
+		return nil, fmt.Errorf("start bus server on %s in %s: %w", cfg.Listen, cfg.Dir, err)
+	}
+	s.keeper, err = Connect(context.Background(), Config{Address: s.URL(), User: self.user, Password: self.password, server: srv}, log)
+	if err == nil {
+		err = s.keeper.serveSeals()
+	}
+	if err != nil {
 		s.Shutdown()
 		return nil, fmt.Errorf("start bus server on %s in %s: %w", cfg.Listen, cfg.Dir, err)
 	}
@@ -139,24 +150,41 @@ func (s *Server) Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bu
 // Shutdown ends the server and waits until everything is written and closed. Buses
 // that are still connected go on trying to reach it.
 func (s *Server) Shutdown() {
+	if s.keeper != nil {
+		s.keeper.Close()
+	}
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
 }
 
-// credentials lets one user in.
+// credentials are of one user.
 type credentials struct{ user, password string }
 
-// Check is asked by the server about each connection.
-func (c credentials) Check(conn natsserver.ClientAuthentication) bool {
-	opts := conn.GetOpts()
+func (c credentials) of(opts *natsserver.ClientOpts) bool {
 	user := subtle.ConstantTimeCompare([]byte(opts.Username), []byte(c.user))
 	password := subtle.ConstantTimeCompare([]byte(opts.Password), []byte(c.password))
-	if user&password != 1 {
+	return user&password == 1
+}
+
+// logins lets two users in.
+type logins struct {
+	self credentials // of the server's own process, drawn at its start; may do everything
+	all  credentials
+}
+
+// Check is asked by the server about each connection.
+func (l logins) Check(conn natsserver.ClientAuthentication) bool {
+	opts := conn.GetOpts()
+	switch {
+	case l.self.of(opts):
+		conn.RegisterUser(&natsserver.User{Username: l.self.user})
+		return true
+	case !l.all.of(opts):
 		return false
 	}
 	// Whoever can append can purge everything, but nobody can unwrite the log.
 	conn.RegisterUser(&natsserver.User{
-		Username: c.user,
+		Username: l.all.user,
 		Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{
 			"$JS.API.STREAM.DELETE.>",
 			"$JS.API.STREAM.PURGE.>",

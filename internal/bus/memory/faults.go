@@ -19,7 +19,7 @@ func (b *Bus) Lose() {
 func (b *Bus) Replace(first command.Seq) bus.Head {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.mu.log = &log{id: command.NewLogID(), first: first}
+	b.mu.log = newLog(first)
 	b.wake()
 	return b.mu.log.head()
 }
@@ -37,8 +37,20 @@ func (b *Bus) Rewind(last command.Seq) {
 	for _, e := range l.records[keep:] {
 		l.bytes -= len(e.Data) + recordCost
 	}
+	if keep < len(l.records) {
+		l.link = l.records[keep].Prev
+	}
 	l.records = l.records[:keep]
 	b.wake()
+}
+
+// Unlink makes the next record one of a writer that knows no links.
+func (b *Bus) Unlink() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.log != nil {
+		b.mu.log.link = command.Link{}
+	}
 }
 
 // Truncate drops the oldest records, so that the log begins at first.

@@ -48,10 +48,16 @@ type log struct {
 	first   command.Seq
 	records []bus.Entry
 	bytes   int // what records count for
+	link    command.Link
 }
 
 func (l *log) head() bus.Head {
 	return bus.Head{Log: l.id, First: l.first, Last: l.first + command.Seq(len(l.records)) - 1}
+}
+
+func newLog(first command.Seq) *log {
+	id := command.NewLogID()
+	return &log{id: id, first: first, link: command.LinkOf(id)}
 }
 
 // drop forgets the n oldest records.
@@ -103,9 +109,24 @@ func (b *Bus) Create(ctx context.Context, first command.Seq) (bus.Head, error) {
 	if b.mu.log != nil {
 		return bus.Head{}, fmt.Errorf("create command log: %w", bus.ErrExists)
 	}
-	b.mu.log = &log{id: command.NewLogID(), first: first}
+	b.mu.log = newLog(first)
 	b.wake()
 	return b.mu.log.head(), nil
+}
+
+// Seal ends the log, and forgets it; see bus.Log.
+func (b *Bus) Seal(ctx context.Context, id command.LogID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.reachable(ctx); err != nil {
+		return fmt.Errorf("seal command log: %w", err)
+	}
+	if b.mu.log == nil || b.mu.log.id != id {
+		return fmt.Errorf("seal command log %s: %w", id, bus.ErrNoLog)
+	}
+	b.mu.log = nil
+	b.wake()
+	return nil
 }
 
 // Head describes the log; see bus.Log.
@@ -138,7 +159,8 @@ func (b *Bus) Append(ctx context.Context, data []byte, after command.Seq) (comma
 	if last := l.head().Last; last != after {
 		return 0, fmt.Errorf("append to command log after %s, which ends at %s: %w", after, last, bus.ErrConflict)
 	}
-	e := bus.Entry{Seq: after + 1, Data: append([]byte(nil), data...), At: time.Now()}
+	e := bus.Entry{Seq: after + 1, Data: append([]byte(nil), data...), At: time.Now(), Prev: l.link}
+	l.link = l.link.Next(e.Seq, e.Data)
 	l.records = append(l.records, e)
 	l.bytes += len(data) + recordCost
 	for l.bytes > maxKept {

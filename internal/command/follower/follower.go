@@ -59,6 +59,8 @@ type Follower struct {
 	failing   bool          // the last session has failed, and that was logged; Run's
 	done      command.Clock // carried out in this session, if not yet committed; Run's
 	undurable bool          // the last Commit has failed; Run's
+	link      command.Link  // of the record at done, zero if not known; Run's
+	kept      command.Link  // of the record at Clock, likewise; Run's
 
 	mu struct {
 		sync.Mutex
@@ -67,13 +69,21 @@ type Follower struct {
 		head    bus.Head  // the last one seen
 		goal    time.Time // when goalSeq was first seen
 		goalSeq command.Seq
+		forked  command.LogID // see Progress
 		alarm   string
 		alarmAt time.Time
 	}
 }
 
-// errLook ends a session of reading: the log is not what it was, look at its head.
-var errLook = errors.New("the command log has changed")
+// Why sessions of reading end.
+var (
+	// errLook: the log is not what it was, look at its head.
+	errLook = errors.New("the command log has changed")
+	// errForked: the log is not the one that was applied, though it bears its id: it was put
+	// back to an older copy. Some of what it has was perhaps never applied, and will not be
+	// acknowledged. The node counts as cut off until the leader has begun a new epoch.
+	errForked = errors.New("the command log contradicts what was applied")
+)
 
 // New makes a follower. It fails if its metrics are registered already.
 func New(cfg Config) (*Follower, error) {
@@ -137,7 +147,14 @@ func (f *Follower) follow(ctx context.Context) error {
 		return err
 	}
 	clock := f.Clock()
-	reader, err := f.read(ctx, clock)
+	if clock.Seq+1 == command.FirstOf(clock.Seq.Epoch()) {
+		f.kept = command.LinkOf(clock.Log)
+	}
+	from := clock.Seq + 1
+	if f.kept == (command.Link{}) && clock.Seq >= head.First {
+		from = clock.Seq // what was applied last, for its link
+	}
+	reader, err := f.read(ctx, clock.Log, from)
 	if err != nil {
 		return err
 	}
@@ -154,7 +171,7 @@ func (f *Follower) follow(ctx context.Context) error {
 		stop(ahead(ctx, reader, entries))
 	})
 
-	f.done = clock
+	f.done, f.link = clock, f.kept
 	for {
 		if f.Clock().Seq >= head.Last {
 			f.recovered()
@@ -238,10 +255,10 @@ func (f *Follower) commit() error {
 	return nil
 }
 
-func (f *Follower) read(ctx context.Context, clock command.Clock) (bus.Reader, error) {
+func (f *Follower) read(ctx context.Context, log command.LogID, from command.Seq) (bus.Reader, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return f.cfg.Bus.Read(ctx, clock.Log, clock.Seq+1)
+	return f.cfg.Bus.Read(ctx, log, from)
 }
 
 // look asks for the head and remembers the answer.
@@ -258,21 +275,21 @@ func (f *Follower) look(ctx context.Context) (bus.Head, error) {
 func (f *Follower) adopt(head bus.Head) error {
 	clock := f.Clock()
 	if head.Log == clock.Log && head.Last < clock.Seq {
-		// A log that has lost its end. It costs the node everything stored, so an answer
+		// A log that has lost its end. It costs the cluster everything stored, so an answer
 		// of a server that was itself behind must not be enough.
 		if f.short++; f.short < shortLooks {
 			return fmt.Errorf("command log ends at %s, below %s that was applied", head.Last, clock)
 		}
+		return f.fork(clock.Log, fmt.Sprintf("the command log has lost its end: it is %s, %s was applied", head.Clock(), clock))
 	}
 	f.short = 0
 	switch {
+	case clock.Log != 0 && head.Log == f.forked():
+		return errForked
 	case clock.Log == 0:
 		return f.restart(head.Clock(), command.RestartFresh)
 	case head.Log != clock.Log:
 		f.alarm(fmt.Sprintf("the command log was replaced: it is %s, %s was applied", head.Clock(), clock))
-		return f.restart(head.Clock(), command.RestartReplaced)
-	case head.Last < clock.Seq:
-		f.alarm(fmt.Sprintf("the command log has lost its end: it is %s, %s was applied", head.Clock(), clock))
 		return f.restart(head.Clock(), command.RestartReplaced)
 	case head.First > clock.Seq+1:
 		return f.restart(command.Clock{Log: head.Log, Seq: head.First - 1}, command.RestartGap)
@@ -283,6 +300,11 @@ func (f *Follower) adopt(head bus.Head) error {
 // deliver applies one record.
 func (f *Follower) deliver(e bus.Entry) error {
 	clock := f.done
+	if e.Seq == clock.Seq && f.link == (command.Link{}) {
+		f.link = e.Prev.Next(e.Seq, e.Data)
+		f.kept = f.link // done is Clock: nothing was carried out in this session
+		return nil
+	}
 	if e.Seq <= clock.Seq {
 		return fmt.Errorf("command log delivers %s after %s", e.Seq, clock)
 	}
@@ -291,6 +313,9 @@ func (f *Follower) deliver(e bus.Entry) error {
 		if err := f.restart(clock, command.RestartGap); err != nil {
 			return err
 		}
+	}
+	if known := (command.Link{}); f.link != known && e.Prev != known && e.Prev != f.link {
+		return f.fork(clock.Log, fmt.Sprintf("the command log has another record before %s than the one that was applied", e.Seq))
 	}
 	c, err := command.Decode(e.Data)
 	if err != nil {
@@ -304,7 +329,7 @@ func (f *Follower) deliver(e bus.Entry) error {
 		return fmt.Errorf("apply command %s at %s: %w", c.ID, e.Seq, err)
 	}
 	f.metrics.applied.Inc()
-	f.done.Seq = e.Seq
+	f.done.Seq, f.link = e.Seq, e.Prev.Next(e.Seq, e.Data)
 	if _, ok := f.cfg.Applier.(command.Committer); !ok {
 		return f.commit()
 	}
@@ -329,14 +354,40 @@ func (f *Follower) restart(clock command.Clock, why command.RestartReason) error
 		level = slog.LevelInfo
 	}
 	f.cfg.Log.Log(context.Background(), level, "restarted at the command log", "clock", clock, "reason", why)
-	f.done = clock
+	f.done, f.link = clock, command.Link{}
 	f.advance(clock)
 	return nil
 }
 
+// fork notes that a log contradicts what was applied, and tells the others.
+func (f *Follower) fork(log command.LogID, why string) error {
+	if f.forked() != log {
+		f.alarm(why)
+		f.metrics.forks.Inc()
+		f.mu.Lock()
+		f.mu.forked, f.mu.away = log, errForked
+		f.mu.Unlock()
+		f.tell()
+	}
+	return fmt.Errorf("%w: %s", errForked, why)
+}
+
+// forked is the log that contradicts what was applied, 0 for none.
+func (f *Follower) forked() command.LogID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.forked
+}
+
 // advance makes the clock visible, after the Applier has returned.
 func (f *Follower) advance(clock command.Clock) {
+	f.kept = f.link
 	f.clock.Store(&clock)
+	f.tell()
+}
+
+// tell has progress published soon.
+func (f *Follower) tell() {
 	select {
 	case f.changed <- struct{}{}:
 	default:

@@ -200,19 +200,6 @@ func TestReplacedLog(t *testing.T) {
 			r.wantClock(command.Clock{Log: head.Log, Seq: head.First})
 			r.create(command.FirstOf(2))
 		}, []string{"1.1 a", "restart replaced 2.0", "2.1 z"}},
-		{"its end lost, at the start", func(r *rig, head bus.Head) {
-			r.append("b", "c")
-			r.bus.Rewind(head.First)
-			r.follow(command.Clock{Log: head.Log, Seq: head.First + 2})
-			time.Sleep(3 * time.Second)
-		}, []string{"restart replaced 1.1", "1.2 z"}},
-		{"its end lost, while reading", func(r *rig, head bus.Head) {
-			r.follow(head.Clock())
-			r.append("b", "c")
-			synctest.Wait()
-			r.bus.Rewind(head.First)
-			time.Sleep(5 * time.Second)
-		}, []string{"1.1 a", "1.2 b", "1.3 c", "restart replaced 1.1", "1.2 z"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			withRig(t, func(r *rig) {
@@ -233,6 +220,114 @@ func TestReplacedLog(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForkedLog: a log that was put back to an older copy, so that it is shorter than what
+// was applied or has gone on with other commands, is followed no further. Nothing of it
+// is acknowledged, others are told, and the next log ends that.
+func TestForkedLog(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(r *rig, head bus.Head)
+		want []string
+	}{
+		{"shorter, at the start", func(r *rig, head bus.Head) {
+			r.append("b", "c")
+			r.bus.Rewind(head.First)
+			r.follow(command.Clock{Log: head.Log, Seq: head.First + 2})
+		}, nil},
+		{"shorter, while reading", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			r.append("b", "c")
+			synctest.Wait()
+			r.bus.Rewind(head.First)
+		}, []string{"1.1 a", "1.2 b", "1.3 c"}},
+		{"other commands, while reading", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			r.append("b", "c")
+			synctest.Wait()
+			r.bus.Rewind(head.First)
+			r.append("x", "y", "z")
+		}, []string{"1.1 a", "1.2 b", "1.3 c"}},
+		{"other commands, while the bus was away", func(r *rig, head bus.Head) {
+			r.follow(head.Clock())
+			r.append("b", "c")
+			synctest.Wait()
+			r.bus.Disconnect(true)
+			time.Sleep(time.Minute)
+			r.bus.Disconnect(false)
+			r.bus.Rewind(head.First)
+			r.append("x", "y", "z")
+		}, []string{"1.1 a", "1.2 b", "1.3 c"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			withRig(t, func(r *rig) {
+				head := r.create(command.FirstOf(1))
+				r.append("a")
+				forked := make(map[command.LogID]int)
+				cancel, err := r.bus.Subscribe(bus.SubjectProgress+".>", func(_ string, data []byte) {
+					var p command.Progress
+					if err := json.Unmarshal(data, &p); err != nil {
+						t.Error(err)
+					}
+					forked[p.Forked]++
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer cancel()
+				test.run(r, head)
+				time.Sleep(10 * time.Second)
+				r.append(slices.Repeat([]string{"late"}, 10)...)
+				time.Sleep(10 * time.Second)
+				r.rec.want(test.want...)
+				r.wantClock(command.Clock{Log: head.Log, Seq: head.First + 2})
+				if r.f.Connected() == nil || !strings.Contains(r.f.Alarm(), "command log") {
+					t.Errorf("connected: %v, alarm %q", r.f.Connected(), r.f.Alarm())
+				}
+				if forked[head.Log] < 5 {
+					t.Errorf("told of: %v", forked)
+				}
+				if err := r.bus.Seal(t.Context(), head.Log); err != nil {
+					t.Fatal(err)
+				}
+				r.create(command.FirstOf(2))
+				told := forked[head.Log]
+				time.Sleep(5 * time.Second)
+				last := r.append("new")
+				synctest.Wait()
+				r.rec.want(append(test.want, "restart replaced 2.0", "2.1 new")...)
+				r.wantReady(true)
+				if got := r.f.Clock().Seq; got != last || r.f.Connected() != nil {
+					t.Errorf("at %s, want %s; connected %v", got, last, r.f.Connected())
+				}
+				if more := forked[head.Log] - told; more > 5 {
+					t.Errorf("told %d times more", more)
+				}
+			})
+		})
+	}
+}
+
+// TestUnlinkedRecords: records of a writer that knows no links are followed, as are those
+// of one that does after them.
+func TestUnlinkedRecords(t *testing.T) {
+	withRig(t, func(r *rig) {
+		head := r.create(command.FirstOf(1))
+		r.follow(head.Clock())
+		var last command.Seq
+		for i := range 9 {
+			if i%3 > 0 {
+				r.bus.Unlink()
+			}
+			last = r.append("a", "b")
+			synctest.Wait()
+		}
+		r.wantClock(command.Clock{Log: head.Log, Seq: last})
+		if err := r.f.Connected(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAlarmStaysForADay(t *testing.T) {

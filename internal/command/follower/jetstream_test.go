@@ -3,7 +3,10 @@ package follower_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +134,91 @@ func until(t *testing.T, what string, try func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestForkOverJetStream puts a server back to an older copy of its disk, as a restored
+// backup would: the log, which goes on with other commands, is followed no further by who
+// has applied what it has lost, until it has been sealed and another was made.
+func TestForkOverJetStream(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	cfg := jetstream.ServerConfig{Listen: "127.0.0.1:0", Dir: t.TempDir(), User: "freshet", Password: "a-password-for-tests"}
+	server, err := jetstream.Start(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { server.Shutdown() }()
+	cfg.Listen = server.Addr()
+	again := func(dir string) {
+		server.Shutdown()
+		cfg.Dir = dir
+		if server, err = jetstream.Start(cfg, log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{Address: server.URL(), User: cfg.User, Password: cfg.Password}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	follow := func(name string) *follower.Follower {
+		f, err := follower.New(follower.Config{
+			Node: name, Role: "edge", Bus: b, Applier: newRecorder(t, command.Clock{}), Log: log, Metrics: prometheus.NewRegistry(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.Run(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+		return f
+	}
+
+	head := createLog(t, b, 1)
+	for range 3 {
+		head.Last = appendPurge(t, b, head.Last)
+	}
+	copied := t.TempDir()
+	again(cfg.Dir) // so that what is copied is whole
+	server.Shutdown()
+	if err := os.CopyFS(copied, os.DirFS(cfg.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	again(cfg.Dir)
+	kept := head.Last
+	head.Last = appendPurge(t, b, head.Last)
+	f := follow("e1")
+	waitFor(t, f, head.Clock())
+
+	again(copied)
+	fork := kept
+	for range 4 {
+		fork = appendPurge(t, b, fork)
+	}
+	until(t, "the fork is noticed", func() error {
+		if err := f.Connected(); err == nil || !strings.Contains(err.Error(), "contradicts") {
+			return fmt.Errorf("connected: %v", err)
+		}
+		return nil
+	})
+	other := follow("e2") // who has applied nothing that was lost knows no better
+	waitFor(t, other, command.Clock{Log: head.Log, Seq: fork})
+	waitFor(t, f, head.Clock())
+
+	if err := b.Seal(t.Context(), head.Log); err != nil {
+		t.Fatal(err)
+	}
+	made := createLog(t, b, 2)
+	made.Last = appendPurge(t, b, made.Last)
+	waitFor(t, f, made.Clock())
+	waitFor(t, other, made.Clock())
+	if err := f.Connected(); err != nil {
+		t.Errorf("connected: %v", err)
 	}
 }

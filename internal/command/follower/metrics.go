@@ -13,6 +13,7 @@ type metrics struct {
 	applied  prometheus.Counter
 	unknown  prometheus.Counter
 	restarts *prometheus.CounterVec
+	forks    prometheus.Counter
 }
 
 func newMetrics(registry prometheus.Registerer, f *Follower) (*metrics, error) {
@@ -29,6 +30,10 @@ func newMetrics(registry prometheus.Registerer, f *Follower) (*metrics, error) {
 			Name: "freshet_log_restarts_total",
 			Help: "Times that this node gave up everything stored because the log could not simply be followed. A rise means a cold cache; replaced means that the log itself was lost.",
 		}, []string{"reason"}),
+		forks: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_log_forks_total",
+			Help: "Times that this node found the log shorter than what it had applied, or with other commands. A rise means that the bus was put back to an older copy; the leader begins a new log then.",
+		}),
 	}
 	for _, why := range []command.RestartReason{command.RestartFresh, command.RestartGap, command.RestartReplaced} {
 		m.restarts.WithLabelValues(string(why))
@@ -47,7 +52,7 @@ func newMetrics(registry prometheus.Registerer, f *Follower) (*metrics, error) {
 		return 1
 	})
 	var errs []error
-	for _, c := range []prometheus.Collector{m.applied, m.unknown, m.restarts, lag, connected} {
+	for _, c := range []prometheus.Collector{m.applied, m.unknown, m.restarts, m.forks, lag, connected} {
 		errs = append(errs, registry.Register(c))
 	}
 	return m, errors.Join(errs...)

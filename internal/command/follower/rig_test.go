@@ -195,7 +195,7 @@ func (r *rig) append(ids ...string) command.Seq {
 	last := head.Last
 	for _, id := range ids {
 		data, err := command.Encode(command.Command{
-			ID: id, Kind: command.Purge, At: time.Now(),
+			ID: id, Kind: command.Purge, At: time.Unix(1e9, 0), // one id, one record
 			Scopes: []command.Scope{{Kind: command.ScopeSite, Site: "demo"}},
 		})
 		if err != nil {

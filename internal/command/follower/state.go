@@ -28,6 +28,10 @@ func (f *Follower) saw(head bus.Head, err error) {
 		return
 	}
 	f.mu.head = head
+	if head.Log == f.mu.forked {
+		f.mu.away = errForked
+		return
+	}
 	clock := f.Clock()
 	if clock.Log != head.Log || clock.Seq >= f.mu.goalSeq || f.mu.goalSeq > head.Last {
 		f.mu.goal, f.mu.goalSeq = time.Now(), head.Last
@@ -125,6 +129,14 @@ func (f *Follower) publish(ctx context.Context) {
 	}
 }
 
+// contradicts is the log to tell others of that contradicts what was applied.
+func (f *Follower) contradicts(clock command.Clock) command.LogID {
+	if log := f.forked(); log == clock.Log {
+		return log
+	}
+	return 0
+}
+
 // Leave says that the node serves no more, so that nobody waits for it or names it as one
 // that may be serving. It is called after Run.
 func (f *Follower) Leave() { f.report(true) }
@@ -134,7 +146,7 @@ func (f *Follower) report(left bool) {
 	data, err := json.Marshal(command.Progress{
 		Node: f.cfg.Node, Role: f.cfg.Role,
 		Log: clock.Log, Applied: clock.Seq,
-		At: time.Now(), Alarm: f.Alarm(), Left: left,
+		At: time.Now(), Alarm: f.Alarm(), Left: left, Forked: f.contradicts(clock),
 	})
 	if err == nil {
 		// Lost when the bus is away, which others see by its absence.

@@ -1,0 +1,81 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"freshet/internal/command"
+)
+
+// linkHeader carries the link of the record before. It stands beside the record and not in
+// it, so that the release before, which knows no links, reads the record all the same.
+const linkHeader = "Freshet-Prev"
+
+// linked is where the log ends, as far as this Bus has appended to it.
+type linked struct {
+	stream string
+	seq    command.Seq
+	link   command.Link
+}
+
+// linkAt is the link of the record at after, from what was appended here last or else from
+// the log; zero if the log no longer has the record.
+func (b *Bus) linkAt(ctx context.Context, after command.Seq) (command.Link, error) {
+	b.mu.Lock()
+	last, current := b.mu.last, b.mu.stream
+	b.mu.Unlock()
+	if last.seq == after && last.stream == current && current != "" {
+		return last.link, nil
+	}
+	stream, err := b.lookUp(ctx)
+	if err != nil {
+		return command.Link{}, err
+	}
+	info := stream.CachedInfo()
+	switch first := max(info.Config.FirstSeq, 1); {
+	case uint64(after)+1 == first:
+		id, err := logID(info.Config.Name)
+		return command.LinkOf(id), err
+	case uint64(after) < first:
+		return command.Link{}, nil // of no record: the log will refuse the append
+	}
+	msg, err := stream.GetMsg(ctx, uint64(after))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return command.Link{}, nil
+	}
+	if err != nil {
+		return command.Link{}, b.explain(err)
+	}
+	prev, err := prevOf(msg.Header)
+	if err != nil {
+		return command.Link{}, fmt.Errorf("record %s: %w", after, err)
+	}
+	return prev.Next(after, msg.Data), nil
+}
+
+// prevOf is the link that stands beside a record; zero if none does.
+func prevOf(h nats.Header) (command.Link, error) {
+	text := h.Get(linkHeader)
+	if text == "" {
+		return command.Link{}, nil
+	}
+	return command.ParseLink(text)
+}
+
+// appended remembers where the log ends.
+func (b *Bus) appended(stream string, seq command.Seq, link command.Link) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.last = linked{stream, seq, link}
+}
+
+// forgetStream makes the next call look for the log anew.
+func (b *Bus) forgetStream() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.stream, b.mu.last = "", linked{}
+}

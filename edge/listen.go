@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -48,6 +49,9 @@ func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 		}
 		tasks = append(tasks, run.Task{Name: "certificates", Run: e.secure.certs.Run})
 	}
+	if err = e.listenTier(&cfg, &self); err != nil {
+		return nil, self, err
+	}
 	server, err := listener.New(cfg)
 	if err != nil {
 		return nil, self, err
@@ -58,7 +62,27 @@ func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 	for _, addr := range addrs(cfg.Secure) {
 		e.log.Info("listening", "addr", addr, "tls", true, "http3", len(cfg.Packet) > 0)
 	}
-	return append(tasks, run.Task{Name: "listeners", Run: server.Run}), self, nil
+	for _, addr := range addrs(cfg.Tier) {
+		e.log.Info("listening", "addr", addr, "tier", true)
+	}
+	return append(tasks, run.Task{Name: "listeners", Run: func(ctx context.Context) error {
+		e.awaitSites(ctx)
+		return server.Run(ctx)
+	}}), self, nil
+}
+
+// sitesWait is how long clients wait to be accepted until it is known what is served.
+// Mostly that is read from disk within milliseconds, in which they would be turned away.
+const sitesWait = 2 * time.Second
+
+func (e *Edge) awaitSites(ctx context.Context) {
+	late := time.NewTimer(sitesWait)
+	defer late.Stop()
+	select {
+	case <-e.sited:
+	case <-late.C:
+	case <-ctx.Done():
+	}
 }
 
 // listenSecure opens the addresses of https, and what is needed to speak TLS there.
@@ -146,7 +170,7 @@ func portOf(ln net.Listener) int { return ln.Addr().(*net.TCPAddr).Port }
 
 // closeAll closes what was opened for a server that was not made.
 func closeAll(cfg listener.Config) {
-	for _, ln := range append(cfg.Plain, cfg.Secure...) {
+	for _, ln := range slices.Concat(cfg.Plain, cfg.Secure, cfg.Tier) {
 		ln.Close()
 	}
 	for _, pc := range cfg.Packet {

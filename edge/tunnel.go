@@ -130,7 +130,9 @@ type way struct{ bytes atomic.Int64 }
 func (t *tunnel) join(ctx context.Context) tunnelEnd {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
 		t.client.Close()
 		t.parent.Close()
 	})
@@ -155,6 +157,7 @@ func (t *tunnel) join(ctx context.Context) tunnelEnd {
 		t.parent.Close()
 		return closedTunnel
 	}
+	<-closed // the client's connection is the listener's again
 	if context.Cause(ctx) == errSilent {
 		return silentTunnel
 	}

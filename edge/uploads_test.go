@@ -19,7 +19,7 @@ import (
 	"freshet/internal/cluster"
 )
 
-// content is a body of n bytes that takes no memory. Its bytes say where they stand.
+// generated is a body of left bytes that takes no memory. Its bytes say where they stand.
 type generated struct {
 	left, at int64
 	given    *atomic.Int64
@@ -54,7 +54,7 @@ func uploadSize() int64 {
 	if os.Getenv("FRESHET_TEST_LONG") != "" {
 		return 10 << 30
 	}
-	return 256 << 20
+	return 128 << 20
 }
 
 const (

@@ -78,6 +78,13 @@ func (d *Distributor) register(api huma.API) {
 	remove := operation(http.MethodDelete, "/v1/sites/{name}", "delete-site", "Take a site out of service")
 	remove.DefaultStatus = http.StatusNoContent
 	huma.Register(api, remove, d.deleteSite)
+	huma.Register(api, operation(http.MethodGet, "/v1/secrets", "list-secrets", "The secrets that site documents can name, without their values"), d.listSecrets)
+	set := operation(http.MethodPut, "/v1/secrets/{name}", "set-secret", "Store a secret, encrypted; its value never comes back")
+	set.DefaultStatus = http.StatusNoContent
+	huma.Register(api, set, d.setSecret)
+	forget := operation(http.MethodDelete, "/v1/secrets/{name}", "delete-secret", "Remove a secret")
+	forget.DefaultStatus = http.StatusNoContent
+	huma.Register(api, forget, d.deleteSecret)
 }
 
 // operation describes an operation. Its body is read and bounded by bounded before.

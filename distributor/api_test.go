@@ -59,6 +59,8 @@ func TestWhoMayAsk(t *testing.T) {
 		{"root", "GET", "/", token, 404},
 		{"no such method", "PUT", "/v1/sites", token, 405},
 		{"unknown parameter", "GET", "/v1/sites/demo?vesrion=1", token, 422},
+		{"no token, secrets", "GET", "/v1/secrets", "", 401},
+		{"no token, a secret", "PUT", "/v1/secrets/a", "", 401},
 		{"no body", "POST", "/v1/commands", token, 400},
 	}
 	for _, test := range tests {
@@ -96,7 +98,7 @@ func TestDescription(t *testing.T) {
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") {
 		t.Errorf("OpenAPI %s", doc.OpenAPI)
 	}
-	for _, want := range []string{"get /v1/live", "get /v1/status", "get /v1/nodes", "post /v1/commands", "get /v1/sites", "post /v1/sites", "get /v1/sites/{name}", "delete /v1/sites/{name}", "get /v1/sites/{name}/history"} {
+	for _, want := range []string{"get /v1/live", "get /v1/status", "get /v1/nodes", "post /v1/commands", "get /v1/sites", "post /v1/sites", "get /v1/sites/{name}", "delete /v1/sites/{name}", "get /v1/sites/{name}/history", "get /v1/secrets", "put /v1/secrets/{name}", "delete /v1/secrets/{name}"} {
 		method, path, _ := strings.Cut(want, " ")
 		if doc.Paths[path][method] == nil {
 			t.Errorf("%s is not described", want)

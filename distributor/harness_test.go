@@ -30,6 +30,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const token = "correct-horse-battery"
 
+const clusterSecret = "the secret that all nodes of a test share"
+
 // patience bounds every wait for something that must come.
 const patience = 20 * time.Second
 
@@ -71,6 +73,7 @@ func (w *world) env(name string) node.Env {
 			Role: cluster.Distributor, Name: name, PoP: "p1", Region: "r1",
 			Listen: []string{"127.0.0.1:0"}, Admin: "127.0.0.1:9101",
 			Drain: document.Duration(5 * time.Second), Token: document.NewSecret(token),
+			Cluster: node.Cluster{Secret: document.NewSecret(clusterSecret)},
 		},
 		Log:     slog.New(slog.NewTextHandler(logWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),

@@ -105,9 +105,10 @@ func (d *Distributor) applySite(ctx context.Context, in *applyInput) (*siteOutpu
 // for it, has changed.
 func rekeyed(before, after *site.Document) bool {
 	part := func(d *site.Document) any {
-		return []any{d.Hosts, d.Origin, d.Cache.Key, d.Cache.PassCookies, d.AmbiguousPaths, d.Rules}
+		o := &d.Origin
+		return []any{d.Hosts, o.Outside(), o.Host, o.PathPrefix, o.Headers, d.Cache.Key, d.Cache.PassCookies, d.AmbiguousPaths, d.Rules}
 	}
-	return !reflect.DeepEqual(part(before), part(after))
+	return !reflect.DeepEqual(part(before), part(after)) || !before.Origin.SharesServers(&after.Origin)
 }
 
 // purgeSite appends the purge of all of a site whose document has changed so that

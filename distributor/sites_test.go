@@ -67,6 +67,12 @@ func TestAChangeOfTheKeyPurgesTheSite(t *testing.T) {
 		{demoSite + "cache: {key: {query: {mode: all}}}\n", 1},
 		{demoSite + "rules: [{match: {path: {prefix: /x}}, cache: {bypass: true}}]\n", 2},
 		{demoSite, 3},
+		{demoSite + "origin: {requests: 10}\n", 3},
+		{demoSite + "origin: {url: 'http://a'}\n", 4},
+		{demoSite + "origin: {servers: [{url: 'http://b', weight: 2}, {url: 'http://a'}], affinity: cookie, check: {path: /h}}\n", 4}, // the same content
+		{demoSite + "origin: {url: 'http://b'}\n", 4},
+		{demoSite + "origin: {url: 'http://b', path_prefix: /p}\n", 5},
+		{demoSite + "origin: {url: 'http://c', path_prefix: /p}\n", 6},
 	} {
 		d.apply(t, step.text)
 		records := w.records(t)
@@ -82,8 +88,8 @@ func TestAChangeOfTheKeyPurgesTheSite(t *testing.T) {
 	if err := d.client.DeleteSite(t.Context(), "demo", client.AnyVersion); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(w.records(t)); n != 4 {
-		t.Errorf("%d purges after the deletion, want 4", n)
+	if n := len(w.records(t)); n != 7 {
+		t.Errorf("%d purges after the deletion, want 7", n)
 	}
 }
 

@@ -53,6 +53,7 @@ func newVerbsWorld(t *testing.T) *verbsWorld {
 		File: &node.File{
 			Role: cluster.Distributor, Name: "d1", Listen: []string{"127.0.0.1:0"}, Admin: "127.0.0.1:9101",
 			Drain: document.Duration(5 * time.Second), Token: document.NewSecret(verbsToken),
+			Cluster: node.Cluster{Secret: document.NewSecret("the secret that all nodes of a test share")},
 		},
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
 		Cluster: c, Bus: w.bus, Version: "test",

@@ -2,6 +2,7 @@ package site
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -90,6 +91,17 @@ func (o *Origin) Pool() []Server {
 		return []Server{{URL: o.URL, Weight: 1}}
 	}
 	return o.Servers
+}
+
+// SharesServers reports whether two sections have an outside server in common, or both are
+// of the cluster's own origin: then what one has given the other one would, too.
+func (o *Origin) SharesServers(other *Origin) bool {
+	if !o.Outside() && !other.Outside() {
+		return true
+	}
+	return slices.ContainsFunc(o.Pool(), func(s Server) bool {
+		return slices.ContainsFunc(other.Pool(), func(t Server) bool { return s.URL == t.URL })
+	})
 }
 
 // String names the outside servers, for people; "" for the cluster's own origin.

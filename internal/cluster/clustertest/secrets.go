@@ -13,6 +13,7 @@ func secrets(t *testing.T, h Harness) {
 		"wrong key":         secretsWrongKey,
 		"moved and damaged": secretsDamaged,
 		"sizes and names":   secretsSizes,
+		"lists":             secretsList,
 	})
 }
 
@@ -109,4 +110,38 @@ func secretsSizes(t *testing.T, f fixture) {
 	mustBe(t, err, cluster.ErrTooLarge)
 	_, err = s.Put(ctx, "a//b", nil, cluster.Any)
 	mustBe(t, err, cluster.ErrInvalid)
+}
+
+// secretsList: a list has the secrets under a name and no others, opened, or with the reason
+// why not; it is followed like any watch, and what is deleted is gone.
+func secretsList(t *testing.T, f fixture) {
+	ctx := within(t)
+	c := f.open(t)
+	s := openSecrets(t, c, clusterSecret)
+	list, before, err := s.List(ctx, "site", 0)
+	must(t, err)
+	if len(list) != 0 {
+		t.Fatalf("%d before the first", len(list))
+	}
+	for _, name := range []string{"site/b", "site/a", "sitemap", "tickets/a"} {
+		_, err := s.Put(ctx, name, []byte("of "+name), cluster.Absent)
+		must(t, err)
+	}
+	_, err = openSecrets(t, c, []byte("another secret of the same length")).Put(ctx, "site/c", []byte("x"), cluster.Absent)
+	must(t, err)
+	for len(list) < 3 {
+		list, before, err = s.List(ctx, "site", before)
+		must(t, err)
+	}
+	if len(list) != 3 || list[0].Name != "a" || string(list[0].Value) != "of site/a" || list[1].Name != "b" || list[1].Err != nil || list[2].Name != "c" || list[2].Value != nil {
+		t.Errorf("listed %+v", list)
+	}
+	mustBe(t, list[2].Err, cluster.ErrOtherKey)
+	must(t, s.Delete(ctx, "site/a"))
+	must(t, s.Delete(ctx, "site/a"))
+	list, _, err = s.List(ctx, "site", before)
+	must(t, err)
+	if len(list) != 2 || list[0].Name != "b" {
+		t.Errorf("after a deletion %+v", list)
+	}
 }

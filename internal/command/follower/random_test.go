@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,9 +30,12 @@ func TestRandomHistories(t *testing.T) {
 }
 
 func randomHistory(r *rig, rnd *rand.Rand) {
+	var mu sync.Mutex // the leader replaces logs, too
 	var epoch uint32
 	appended := make(map[command.Clock]string)
 	newLog := func() {
+		mu.Lock()
+		defer mu.Unlock()
 		if rnd.IntN(4) > 0 { // else by mishap the sequences of the log before
 			epoch++
 		}
@@ -43,6 +47,8 @@ func randomHistory(r *rig, rnd *rand.Rand) {
 		if err := json.Unmarshal(data, &p); err != nil {
 			r.t.Error(err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		if head, err := r.bus.Head(context.Background()); err == nil && p.Forked == head.Log {
 			epoch++
 			r.bus.Replace(command.FirstOf(epoch))

@@ -19,7 +19,6 @@ const shards = 64
 // larger or to remove something a new table takes its place, and readers of the old one
 // find there what was known when they began.
 type index[V any] struct {
-	kinds  atomic.Uint32 // of the scopes that something is known of, by bit; of others nothing is looked up
 	shards [shards]struct {
 		slots atomic.Pointer[[]slot[V]]
 		used  int // the writer's
@@ -39,11 +38,6 @@ func ident(scope response.ScopeHash) uint64 {
 		return response.ScopeKinds // of the same kind
 	}
 	return uint64(scope)
-}
-
-// knows reports whether there may be something on scopes of this one's kind.
-func (x *index[V]) knows(scope response.ScopeHash) bool {
-	return x.kinds.Load()>>scope.Kind()&1 != 0
 }
 
 // find is what is known of a scope, nil if nothing is.
@@ -77,7 +71,6 @@ func (x *index[V]) put(scope response.ScopeHash) (value *V, added bool) {
 		x.rebuild(int(id>>3%shards), shard.used+1, func(*V) bool { return true })
 	}
 	shard.used++
-	x.kinds.Or(1 << scope.Kind())
 	return claim(*shard.slots.Load(), id), true
 }
 
@@ -112,7 +105,6 @@ func (x *index[V]) rebuild(n, room int, keep func(*V) bool) {
 
 // prune removes what is not to be kept.
 func (x *index[V]) prune(keep func(*V) bool) {
-	kinds := uint32(0)
 	for n := range x.shards {
 		p := x.shards[n].slots.Load()
 		if p == nil {
@@ -122,7 +114,6 @@ func (x *index[V]) prune(keep func(*V) bool) {
 		for i := range *p {
 			if id := (*p)[i].scope.Load(); id != 0 && keep(&(*p)[i].value) {
 				left++
-				kinds |= 1 << response.ScopeHash(id).Kind()
 			}
 		}
 		switch {
@@ -133,7 +124,6 @@ func (x *index[V]) prune(keep func(*V) bool) {
 			x.rebuild(n, left, keep)
 		}
 	}
-	x.kinds.Store(kinds)
 }
 
 // each is called for all that is known, until it returns false.
@@ -150,16 +140,6 @@ func (x *index[V]) each(do func(response.ScopeHash, *V) bool) {
 			}
 		}
 	}
-}
-
-// bytes is what the index takes beside what its values point to.
-func (x *index[V]) bytes(slot int) (n int64) {
-	for i := range x.shards {
-		if p := x.shards[i].slots.Load(); p != nil {
-			n += int64(len(*p) * slot)
-		}
-	}
-	return n
 }
 
 // maxSofts is how many soft marks are told apart on one scope.

@@ -43,6 +43,7 @@ type Table struct {
 	count   atomic.Int64
 	max     int64
 	touches touches
+	filter  atomic.Pointer[filter]      // of all that is marked
 	hard    index[atomic.Uint64]        // the last sequence
 	soft    index[atomic.Pointer[soft]] // all, the last one first
 
@@ -70,6 +71,7 @@ func Open(s *State, j Journal) *Table {
 	t := &Table{max: int64(marks), journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
 	t.hard.move = func(to, from *atomic.Uint64) { to.Store(from.Load()) }
 	t.soft.move = func(to, from *atomic.Pointer[soft]) { to.Store(from.Load()) }
+	t.filter.Store(newFilter(0))
 	t.now.Store(&moment{clock: s.Clock, floor: s.Floor, generation: s.Generation})
 	if s.Marks != nil {
 		for scope, seq := range s.Marks {
@@ -104,6 +106,7 @@ func (t *Table) begin(m moment) {
 	t.hard.prune(func(*atomic.Uint64) bool { return false })
 	t.soft.prune(func(*atomic.Pointer[soft]) bool { return false })
 	t.count.Store(0)
+	t.filter.Store(newFilter(0))
 	t.ages = ages{}
 }
 
@@ -140,6 +143,7 @@ func (t *Table) setHard(scope response.ScopeHash, seq command.Seq) {
 		t.count.Add(1)
 	}
 	at.Store(max(at.Load(), uint64(seq)))
+	t.noteMark(scope)
 }
 
 func (t *Table) setSoft(scope response.ScopeHash, m hop.Soft) {
@@ -147,35 +151,23 @@ func (t *Table) setSoft(scope response.ScopeHash, m hop.Soft) {
 	list, added := at.Load().with(m)
 	t.count.Add(int64(added))
 	at.Store(list)
+	t.noteMark(scope)
 }
 
-// highest is the highest hard mark on any of the scopes.
-func (t *Table) highest(scopes []response.ScopeHash) command.Seq {
-	var high uint64
-	kinds := t.hard.kinds.Load()
+// above is the highest hard mark on any of the scopes, and the first soft one above asOf
+// and up to limit; zero for none.
+func (t *Table) above(scopes []response.ScopeHash, asOf, limit command.Seq) (hard command.Seq, first hop.Soft) {
+	f := t.filter.Load()
+	kinds := f.kinds.Load()
 	if kinds == 0 {
-		return 0
+		return 0, first
 	}
 	for _, scope := range scopes {
-		if kinds>>scope.Kind()&1 == 0 {
+		if !f.mayHave(kinds, scope) {
 			continue
 		}
 		if at := t.hard.find(scope); at != nil {
-			high = max(high, at.Load())
-		}
-	}
-	return command.Seq(high)
-}
-
-// firstSoft is the first soft mark on any of the scopes above asOf and up to limit; zero
-// for none.
-func (t *Table) firstSoft(scopes []response.ScopeHash, asOf, limit command.Seq) (first hop.Soft) {
-	if t.soft.kinds.Load() == 0 {
-		return first
-	}
-	for _, scope := range scopes {
-		if !t.soft.knows(scope) {
-			continue
+			hard = max(hard, command.Seq(at.Load()))
 		}
 		if at := t.soft.find(scope); at != nil {
 			if m := at.Load().firstAbove(asOf, limit); m.Seq != 0 && (first.Seq == 0 || m.Seq < first.Seq) {
@@ -183,22 +175,27 @@ func (t *Table) firstSoft(scopes []response.ScopeHash, asOf, limit command.Seq) 
 			}
 		}
 	}
-	return first
+	return hard, first
 }
 
-// lastSoft is the last soft mark on any of the scopes.
-func (t *Table) lastSoft(scopes []response.ScopeHash) (last command.Seq) {
-	if t.soft.kinds.Load() == 0 {
-		return 0
-	}
+// highest are the highest marks on any of the scopes.
+func (t *Table) highest(scopes []response.ScopeHash) (hard, last command.Seq) {
+	f := t.filter.Load()
+	kinds := f.kinds.Load()
 	for _, scope := range scopes {
+		if !f.mayHave(kinds, scope) {
+			continue
+		}
+		if at := t.hard.find(scope); at != nil {
+			hard = max(hard, command.Seq(at.Load()))
+		}
 		if at := t.soft.find(scope); at != nil {
 			if list := at.Load(); list != nil {
 				last = max(last, list.Seq)
 			}
 		}
 	}
-	return last
+	return hard, last
 }
 
 // Death is why a response may not be used any more.
@@ -233,10 +230,11 @@ func (t *Table) Test(r *response.Response) Death {
 		return BelowFloor
 	case asOf >= now.clock.Seq:
 		return Living
-	case t.highest(r.Scopes) > asOf:
+	}
+	hard, soft := t.above(r.Scopes, asOf, now.clock.Seq)
+	if hard > asOf {
 		return OfMark
 	}
-	soft := t.firstSoft(r.Scopes, asOf, now.clock.Seq)
 	// A mark may have been forgotten while the marks were read; the floor that took
 	// its place stood before that.
 	switch after := t.now.Load(); {
@@ -255,7 +253,7 @@ func (t *Table) Test(r *response.Response) Death {
 // Fence is how true an answer must be that this node takes from a parent for
 // something that these scopes cover: those of the key, and of any copy held.
 func (t *Table) Fence(scopes []response.ScopeHash) hop.Fence {
-	hard, soft := t.highest(scopes), t.lastSoft(scopes)
+	hard, soft := t.highest(scopes)
 	now := t.now.Load() // after the marks: what was forgotten is below this floor
 	return hop.Fence{
 		Log: now.clock.Log, Hard: min(hard, now.clock.Seq), Soft: min(soft, now.clock.Seq), Floor: now.floor,
@@ -303,6 +301,7 @@ func (t *Table) forget() error {
 		return true
 	})
 	t.count.Store(left)
+	t.sift()
 	return err
 }
 

@@ -5,9 +5,11 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"freshet/edge/response"
 	"freshet/internal/command"
+	"freshet/internal/hop"
 )
 
 const testLog = command.LogID(7)
@@ -156,6 +158,81 @@ func TestEveryDeathHasAReason(t *testing.T) {
 	}
 }
 
+func invalidation(at int64, scopes ...command.Scope) Effect {
+	e := purge(scopes...)
+	e.Soft, e.At = true, time.UnixMilli(at)
+	return e
+}
+
+func TestASoftMarkMakesStaleUntilValidated(t *testing.T) {
+	table := started()
+	a := stored(10, url("s", "/a"), command.Scope{Kind: command.ScopeSite, Site: "s"})
+	table.Apply(11, invalidation(1100, url("s", "/b")))
+	if !table.Alive(a) || a.Soft().Seq != 0 {
+		t.Fatalf("under %+v, nothing covers it", a.Soft())
+	}
+	table.Apply(12, invalidation(1200, url("s", "/a")))
+	table.Apply(13, invalidation(1300, command.Scope{Kind: command.ScopeSite, Site: "s"}))
+	if !table.Alive(a) || a.Soft() != (hop.Soft{Seq: 12, Since: 1200}) || a.AsOf() != 13 || a.Truth().Attested() != 11 {
+		t.Errorf("under %+v as of %v", a.Soft(), a.AsOf())
+	}
+	if got := table.Fence(a.Scopes); got.Soft != 13 || got.Hard != 0 {
+		t.Errorf("fence %+v", got)
+	}
+	for _, tc := range []struct {
+		born command.Seq
+		want command.Seq
+	}{{11, 12}, {12, 13}, {13, 0}} {
+		r := stored(tc.born, url("s", "/a"), command.Scope{Kind: command.ScopeSite, Site: "s"})
+		if !table.Alive(r) || r.Soft().Seq != tc.want {
+			t.Errorf("born %v: under %+v, want %v", tc.born, r.Soft(), tc.want)
+		}
+	}
+	if v := a.WithTruth(12, 12, 0); v.Soft().Seq != 0 || !table.Alive(v) || v.Soft().Seq != 13 {
+		t.Errorf("validated at 12: under %+v", v.Soft())
+	}
+	table.Apply(14, purge(url("s", "/a")))
+	if table.Alive(a) {
+		t.Error("alive after its purge")
+	}
+}
+
+// TestSoftMarksOfOneScopeAreBounded: of many the times that are told apart are fewer, and
+// none is later than it was.
+func TestSoftMarksOfOneScopeAreBounded(t *testing.T) {
+	table := started()
+	for seq := command.Seq(11); seq <= 100; seq++ {
+		table.Apply(seq, invalidation(int64(seq*seq), url("s", "/a")))
+	}
+	if n := table.Marks(); n > maxSofts {
+		t.Errorf("%d marks on one scope", n)
+	}
+	for born := command.Seq(10); born < 100; born++ {
+		r := stored(born, url("s", "/a"))
+		if !table.Alive(r) || r.Soft().Seq <= born || r.Soft().Since > int64((born+1)*(born+1)) {
+			t.Errorf("born %v: under %+v", born, r.Soft())
+		}
+	}
+	if r := stored(100, url("s", "/a")); !table.Alive(r) || r.Soft().Seq != 0 {
+		t.Errorf("the newest is under %+v", r.Soft())
+	}
+}
+
+// TestYoungMarksAreKept: those of the last minute stay when others have to go, as long as
+// that makes room.
+func TestYoungMarksAreKept(t *testing.T) {
+	table := started()
+	table.max = 1000
+	for seq := command.Seq(11); table.Fence(nil).Floor == 10; seq++ {
+		e := purge(url("s", fmt.Sprint(seq)))
+		e.At = time.Unix(int64(seq)/10, 0) // ten a second
+		table.Apply(seq, e)
+	}
+	if young := table.Marks(); young < 590 || young > 620 {
+		t.Errorf("%d marks are left, 600 are of the last minute", young)
+	}
+}
+
 func TestNothingIsTrueBeforeTheLogIsKnown(t *testing.T) {
 	if New().Alive(stored(1, url("s", "/a"))) {
 		t.Error("alive in a table that knows no log")
@@ -227,17 +304,5 @@ func TestTestingAllocatesNothing(t *testing.T) {
 	table.Apply(seq, purge(url("s", "/b")))
 	if n := testing.AllocsPerRun(100, func() { table.Fence(r.Scopes) }); n != 0 {
 		t.Errorf("%v allocations for a fence", n)
-	}
-}
-
-func BenchmarkAlive(b *testing.B) {
-	table := started()
-	r := stored(10, url("s", "/a"), command.Scope{Kind: command.ScopeSite, Site: "s"}, command.Scope{Kind: command.ScopeAll})
-	for i := range command.Seq(100_000) {
-		table.Apply(11+i, purge(url("s", fmt.Sprint("/", i, "x"))))
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		table.highest(r.Scopes)
 	}
 }

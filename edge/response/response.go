@@ -266,7 +266,7 @@ func (r *Response) Soften(m hop.Soft) {
 	}
 	for {
 		was := r.soft.Load()
-		if was != nil && was.Seq <= m.Seq || r.soft.CompareAndSwap(was, &m) {
+		if was != nil && was.Seq > r.Born && was.Seq <= m.Seq || r.soft.CompareAndSwap(was, &m) {
 			return
 		}
 	}

@@ -85,7 +85,7 @@ func New(env node.Env) (*Edge, error) {
 	}
 	sited, loads := make(chan struct{}), ring.NewLoads(time.Now)
 	e := &Edge{
-		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: hop.NewKey(f.Cluster.Secret.Value()), now: time.Now,
+		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: proofOf(f), now: time.Now,
 		store: store, tiers: store,
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
 		client: upstream.NewClient(time.Now, loads),
@@ -97,6 +97,7 @@ func New(env node.Env) (*Edge, error) {
 		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics), e.client.Register(env.Metrics))
 	}
 	if err == nil {
+		e.identify()
 		err = e.openOrigins(loads)
 	}
 	if err != nil {

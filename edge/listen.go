@@ -71,17 +71,26 @@ func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 	}}), self, nil
 }
 
-// sitesWait is how long clients wait to be accepted until it is known what is served.
-// Mostly that is read from disk within milliseconds, in which they would be turned away.
+// sitesWait is how long clients wait to be accepted until it is known what is served, and
+// who is above. Mostly that is read from disk within milliseconds, in which clients would be
+// turned away, and what they ask for go past the tiers.
 const sitesWait = 2 * time.Second
 
 func (e *Edge) awaitSites(ctx context.Context) {
 	late := time.NewTimer(sitesWait)
 	defer late.Stop()
-	select {
-	case <-e.sited:
-	case <-late.C:
-	case <-ctx.Done():
+	known := []<-chan struct{}{e.sited, e.parents.Met()}
+	if e.env.File.Alone() {
+		known = known[:1]
+	}
+	for _, news := range known {
+		select {
+		case <-news:
+		case <-late.C:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

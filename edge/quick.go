@@ -13,7 +13,7 @@ import (
 // ServeQuick answers a request if what it takes lies in RAM and may be used as it is; see
 // exchange.Quick. It goes the steps of Serve, and turns back where one would wait.
 func (e *Edge) ServeQuick(req *exchange.Request, to exchange.Responder) (served bool) {
-	if e.yielded.Load() || e.proof.Trusts(req.Header) || mayWait(req) {
+	if e.yielded.Load() || e.trusts(req) || mayWait(req) {
 		return false
 	}
 	w := walks.Get().(*walk)

@@ -155,7 +155,7 @@ func (w *walk) admit() (why refusal, text string) {
 	if e.isLoop(w.req.Header) {
 		return refusedLoop, "the request has passed this node before"
 	}
-	if w.trusted = e.proof.Trusts(w.req.Header); w.trusted {
+	if w.trusted = e.trusts(w.req); w.trusted {
 		var err error
 		if w.fence, err = hop.ReadFence(w.req.Header); err != nil {
 			return refusedBad, err.Error()

@@ -115,6 +115,13 @@ func (o *Origin) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	tier, err := o.env.ListenTier(&self)
+	if err != nil {
+		for _, ln := range listeners {
+			ln.Close()
+		}
+		return err
+	}
 	o.env.Sockets.Settled()
 	o.depot.Store(store)
 	defer o.depot.Store(nil) // before the catalog closes: totals reads it
@@ -126,6 +133,11 @@ func (o *Origin) Run(ctx context.Context) (err error) {
 	h := newHandler(o, store, self.Addrs)
 	for _, ln := range listeners {
 		tasks = append(tasks, run.HTTP("http "+ln.Addr().String(), o.server(h), ln, time.Duration(o.env.File.Drain)))
+	}
+	for _, ln := range tier {
+		srv := o.server(h)
+		srv.TLSConfig = o.env.Identity.ServerConfig("edge", "mid", "origin")
+		tasks = append(tasks, run.HTTP("tier "+ln.Addr().String(), srv, ln, time.Duration(o.env.File.Drain)))
 	}
 	tasks = append(tasks, run.Task{Name: "announce", Run: func(ctx context.Context) error { return o.announce(ctx, self) }})
 	o.env.Log.Info("origin is up", "listen", self.Addrs, "data", data)

@@ -59,7 +59,8 @@ type way struct {
 }
 
 // Secure tells the client how to reach nodes of this cluster whose URL is https: tier is
-// TLS towards the node of that role and name. To be called before the first Do.
+// TLS towards the node of that role and name; towards any of that role where the name is "".
+// To be called before the first Do.
 func (c *Client) Secure(tier func(role, name string) *tls.Config) { c.transports.tier = tier }
 
 // wayTo is how a request gets to a parent, and the URL to which it is sent.
@@ -91,17 +92,21 @@ func wayTo(p Parent, req *Request) (way, string) {
 	return w, scheme + "://" + rest
 }
 
-// node is the role and name of a parent that is a node of this cluster.
+// node is the role and name of a parent that is a node of this cluster. Of one that a node
+// file lists by its URL nobody has said the name.
 func (p Parent) node() (role, name string) {
+	if name = p.Name; strings.ContainsAny(name, ".:") {
+		name = ""
+	}
 	switch {
 	case p.Server != nil:
 		return "", ""
 	case p.Kind == Mid:
-		return "mid", p.Name
+		return "mid", name
 	case p.Kind == Sibling:
-		return "edge", p.Name
+		return "edge", name
 	case p.Kind == Origin:
-		return "origin", p.Name
+		return "origin", name
 	}
 	return "", ""
 }
@@ -158,9 +163,6 @@ func (t *transport) idle() {
 		t.lanes[i].CloseIdleConnections()
 	}
 }
-
-// errNoIdentity: a node is to be reached by its certificate, and this one has none.
-var errNoIdentity = errors.New("this node has no identity to show to other nodes")
 
 // get is the connections of a way.
 func (t *transports) get(w way) (*transport, error) {
@@ -246,10 +248,7 @@ func (t *transports) make(w way) (*transport, error) {
 // config is TLS as a way has it.
 func (t *transports) config(w way) (*tls.Config, error) {
 	var config *tls.Config
-	if w.role != "" {
-		if t.tier == nil {
-			return nil, errNoIdentity
-		}
+	if w.role != "" && t.tier != nil {
 		config = t.tier(w.role, w.node)
 	} else {
 		config = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: w.tls.ServerName, ClientSessionCache: tls.NewLRUClientSessionCache(0)}

@@ -270,10 +270,19 @@ func TestTiersKnowEachOther(t *testing.T) {
 	edge := identity("edge", "edge-1")
 	c := testClient(t)
 	mid := Parent{Name: "mid-1", Kind: Mid, URL: serve(identity("mid", "mid-1"))}
-	if _, err := text(t, c, mid, get("/")); !errors.Is(err, errNoIdentity) {
+	if _, err := text(t, c, mid, get("/")); !errors.As(err, new(x509.UnknownAuthorityError)) {
 		t.Errorf("without an identity: %v", err)
 	}
-	c.Secure(func(role, name string) *tls.Config { return edge.ClientConfig(nodeca.Name{Role: role, Node: name}) })
+	c = testClient(t)
+	c.Secure(func(role, name string) *tls.Config {
+		if name == "" {
+			return edge.ClientConfigRole(role)
+		}
+		return edge.ClientConfig(nodeca.Name{Role: role, Node: name})
+	})
+	if _, err := text(t, c, Parent{Name: strings.TrimPrefix(mid.URL, "https://"), Kind: Mid, URL: mid.URL}, get("/")); err != nil {
+		t.Errorf("by URL alone: %v", err)
+	}
 	if got, err := text(t, c, mid, get("/")); err != nil || !strings.HasPrefix(got, "HTTP/2.0") || !strings.HasSuffix(got, "by edge/edge-1") {
 		t.Errorf("%q, %v", got, err)
 	}

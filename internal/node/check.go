@@ -27,6 +27,7 @@ func (f *File) check(report *document.Report) {
 	if report.Valid("role") {
 		c.role()
 		c.https()
+		c.identity()
 		c.cluster()
 		c.bus()
 	}
@@ -67,23 +68,32 @@ func (c checker) addresses() {
 	for i, address := range c.HTTPS.Listen {
 		local(document.Index("https.listen", i), address)
 	}
+	for i, address := range c.Tier {
+		local(document.Index("tier", i), address)
+	}
 	local("admin", c.Admin)
 	if c.embedsBus() {
 		local("bus.listen", c.Bus.Listen)
 	}
-	for i, address := range c.Advertise {
+	c.reached("listen", c.Listen, "advertise", c.Advertise)
+	c.reached("tier", c.Tier, "tier_advertise", c.TierAdvertise)
+}
+
+// reached reports addresses under which others would not reach this node.
+func (c checker) reached(path string, local []string, advertised string, others []string) {
+	for i, address := range others {
 		addr, err := netip.ParseAddrPort(address)
 		if err != nil || addr.Addr().IsUnspecified() || addr.Port() == 0 {
-			c.report.Mistake(document.Index("advertise", i), "%q is no address that others can reach: write ip:port", address)
+			c.report.Mistake(document.Index(advertised, i), "%q is no address that others can reach: write ip:port", address)
 		}
 	}
-	if len(c.Advertise) > 0 || c.Alone() {
+	if len(others) > 0 || c.Alone() {
 		return
 	}
-	for i, address := range c.Listen {
+	for i, address := range local {
 		addr, err := netip.ParseAddrPort(address)
 		if err != nil || addr.Addr().IsUnspecified() {
-			c.report.Mistake(document.Index("listen", i), "%q names no single address: say under advertise where others reach it", address)
+			c.report.Mistake(document.Index(path, i), "%q names no single address: say under %s where others reach it", address, advertised)
 		}
 	}
 }

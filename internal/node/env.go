@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -90,6 +91,45 @@ func (e Env) Self(bound ...netip.AddrPort) (cluster.Node, error) {
 		}
 	}
 	return self, nil
+}
+
+// ListenTier opens every address of tier, or none, and adds to self where other nodes reach
+// them.
+func (e Env) ListenTier(self *cluster.Node) (listeners []net.Listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, ln := range listeners {
+				ln.Close()
+			}
+			listeners = nil
+		}
+	}()
+	f := e.File
+	if len(f.Tier) == 0 {
+		return nil, nil
+	}
+	if e.Identity == nil {
+		return nil, errors.New("tier: this node has no identity")
+	}
+	for _, addr := range f.Tier {
+		opened, err := e.ListenOn(addr)
+		if err != nil {
+			return listeners, fmt.Errorf("tier: %w", err)
+		}
+		listeners = append(listeners, opened...)
+		self.TierAddrs = append(self.TierAddrs, opened[0].Addr().(*net.TCPAddr).AddrPort())
+	}
+	if len(f.TierAdvertise) > 0 {
+		if self.TierAddrs, err = parseAddrs("tier_advertise", f.TierAdvertise); err != nil {
+			return listeners, err
+		}
+	}
+	for _, addr := range self.TierAddrs {
+		if addr.Addr().IsUnspecified() {
+			return listeners, fmt.Errorf("tier %s names no single address: say with tier_advertise where others reach this node", addr)
+		}
+	}
+	return listeners, nil
 }
 
 // Listen opens every address of listen for TCP, or none, and tells how the others

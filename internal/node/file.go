@@ -12,22 +12,22 @@ import (
 // Cache, HTTPS, Limits and Router are zero on nodes of other roles. What is left out when a File is
 // written (Text) reads back as its default.
 type File struct {
-	Role      cluster.Role      `yaml:"role,omitempty" required:"true" enum:"edge,mid,origin,router,distributor" doc:"What this node does."`
-	Name      string            `yaml:"name,omitempty" required:"true" doc:"Unique in the cluster: lower-case letters, digits and dashes, at most 63."`
-	PoP       string            `yaml:"pop,omitempty" default:"default" doc:"The point of presence: nodes that share a place and a failure domain."`
-	Region    string            `yaml:"region,omitempty" default:"default" doc:"The region that the PoP belongs to; edges prefer the mids of their own."`
-	Listen    []string          `yaml:"listen,omitempty" required:"true" doc:"Addresses (host:port) of the service: HTTP for edge, mid and origin, DNS over UDP and TCP for a router, the management API for a distributor. An empty host means every address of the machine."`
-	Advertise []string          `yaml:"advertise,omitempty" doc:"Addresses (ip:port) under which others reach the service, if they differ from listen. Needed where listen names no single address."`
-	Admin     string            `yaml:"admin,omitempty" default:"127.0.0.1:9101" doc:"Address of the admin listener: health, metrics, profiles. Keep it on loopback or a private network: it asks for no token."`
-	Data      string            `yaml:"data,omitempty" doc:"Directory for what this node keeps over a restart; an origin needs one, and a distributor that embeds the bus. An edge or mid with disks keeps there what purges have made untrue of them; without it, in a directory marks of the first disk, as a part of its size. A node of a cluster on Consul keeps there what it has last known of it, to start from that while Consul is away; an edge or mid without data, in a directory cluster-last of the first disk, as a part of its size. A relative path is taken from the node file's directory, like that of every file named in it."`
-	Drain     document.Duration `yaml:"drain" default:"10s" min:"0s" max:"1h" doc:"How long requests under way may take to finish after SIGTERM."`
-	Log       Log               `yaml:"log,omitempty" doc:"What is written to standard error, and of each request."`
-	Token     document.Secret   `yaml:"token,omitempty" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
-	Identity  Identity          `yaml:"identity,omitempty" doc:"Who this node is, by a certificate of the cluster's own CA, which freshet ca makes. With it nodes know each other by certificate alone: on tier, and on the bus."`
-	Tier      []string          `yaml:"tier,omitempty" doc:"edge, mid and origin, with identity: addresses (host:port) on which nodes of this cluster are served over TLS, and nobody else. An empty host means every address of the machine."`
-	TierAddrs []string          `yaml:"tier_advertise,omitempty" doc:"Addresses (ip:port) under which other nodes reach tier, if they differ from it. Needed where tier names no single address."`
-	Cluster   Cluster           `yaml:"cluster,omitempty" doc:"How the nodes know of each other."`
-	Bus       Bus               `yaml:"bus,omitempty" doc:"How the command log and telemetry travel."`
+	Role          cluster.Role      `yaml:"role,omitempty" required:"true" enum:"edge,mid,origin,router,distributor" doc:"What this node does."`
+	Name          string            `yaml:"name,omitempty" required:"true" doc:"Unique in the cluster: lower-case letters, digits and dashes, at most 63."`
+	PoP           string            `yaml:"pop,omitempty" default:"default" doc:"The point of presence: nodes that share a place and a failure domain."`
+	Region        string            `yaml:"region,omitempty" default:"default" doc:"The region that the PoP belongs to; edges prefer the mids of their own."`
+	Listen        []string          `yaml:"listen,omitempty" required:"true" doc:"Addresses (host:port) of the service: HTTP for edge, mid and origin, DNS over UDP and TCP for a router, the management API for a distributor. An empty host means every address of the machine."`
+	Advertise     []string          `yaml:"advertise,omitempty" doc:"Addresses (ip:port) under which others reach the service, if they differ from listen. Needed where listen names no single address."`
+	Admin         string            `yaml:"admin,omitempty" default:"127.0.0.1:9101" doc:"Address of the admin listener: health, metrics, profiles. Keep it on loopback or a private network: it asks for no token."`
+	Data          string            `yaml:"data,omitempty" doc:"Directory for what this node keeps over a restart; an origin needs one, and a distributor that embeds the bus. An edge or mid with disks keeps there what purges have made untrue of them; without it, in a directory marks of the first disk, as a part of its size. A node of a cluster on Consul keeps there what it has last known of it, to start from that while Consul is away; an edge or mid without data, in a directory cluster-last of the first disk, as a part of its size. A relative path is taken from the node file's directory, like that of every file named in it."`
+	Drain         document.Duration `yaml:"drain" default:"10s" min:"0s" max:"1h" doc:"How long requests under way may take to finish after SIGTERM."`
+	Log           Log               `yaml:"log,omitempty" doc:"What is written to standard error, and of each request."`
+	Token         document.Secret   `yaml:"token,omitempty" doc:"The bearer token that the management and push APIs ask for; at least 16 characters."`
+	Identity      Identity          `yaml:"identity,omitempty" doc:"Who this node is, by a certificate of the cluster's own CA, which freshet ca makes. With it nodes know each other by certificate alone: on tier, and on the bus."`
+	Tier          []string          `yaml:"tier,omitempty" doc:"edge, mid and origin, with identity: addresses (host:port) on which nodes of this cluster are served over TLS, and nobody else. An empty host means every address of the machine."`
+	TierAdvertise []string          `yaml:"tier_advertise,omitempty" doc:"Addresses (ip:port) under which other nodes reach tier, if they differ from it. Needed where tier names no single address."`
+	Cluster       Cluster           `yaml:"cluster,omitempty" doc:"How the nodes know of each other."`
+	Bus           Bus               `yaml:"bus,omitempty" doc:"How the command log and telemetry travel."`
 
 	Cache         Cache    `yaml:"cache,omitempty" doc:"edge and mid: the cache."`
 	HTTPS         HTTPS    `yaml:"https,omitempty" doc:"edge and mid: TLS and QUIC, beside plain HTTP on listen."`
@@ -61,6 +61,8 @@ type Identity struct {
 	CA   string `yaml:"ca,omitempty" doc:"PEM file with the certificate of the cluster's CA; with several while one CA follows another."`
 	Cert string `yaml:"cert,omitempty" doc:"PEM file with the certificate of this node, which names its role and its name."`
 	Key  string `yaml:"key,omitempty" doc:"PEM file with the key of the certificate."`
+	// SecretToo is for a cluster that is getting identities.
+	SecretToo bool `yaml:"secret_too,omitempty" doc:"Also know nodes that have no identity yet, and be known by them, by cluster.secret: only while the nodes of a running cluster get identities one after the other."`
 }
 
 // TLS names the files of a TLS client.

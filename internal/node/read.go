@@ -66,7 +66,7 @@ func (f *File) clean(dir string) {
 		&f.Data, &f.Cache.Site,
 		&f.Cluster.TLS.CA, &f.Cluster.TLS.Cert, &f.Cluster.TLS.Key,
 		&f.Bus.TLS.CA, &f.Bus.TLS.Cert, &f.Bus.TLS.Key,
-		&f.HTTPS.Dir,
+		&f.HTTPS.Dir, &f.Identity.CA, &f.Identity.Cert, &f.Identity.Key,
 	}
 	if f.HTTPS.ACME != nil {
 		paths = append(paths, &f.HTTPS.ACME.CA)

@@ -126,6 +126,15 @@ func TestReadMistakes(t *testing.T) {
 			`5:20: advertise[1]: "0.0.0.0:80" is no address that others can reach: write ip:port`,
 			`5:34: advertise[2]: "e:80" is no address that others can reach: write ip:port`,
 			`5:42: advertise[3]: "127.0.0.1:0" is no address that others can reach: write ip:port`}},
+		{"half an identity", leastEdge + "identity: {ca: a, cert: c}\n", []string{
+			"5:1: identity.key: is missing: the file with the key of the certificate, from freshet ca issue"}},
+		{"tiers without an identity", leastEdge + "tier: ['127.0.0.1:443']\n", []string{
+			"1:1: identity: is missing: other nodes are served under tier by certificates of the cluster's CA"}},
+		{"tiers of a distributor", leastDistributor + "identity: {ca: a, cert: c, key: k}\ntier: ['127.0.0.1:443']\n", []string{
+			"8:1: tier: is for the roles edge, mid and origin; this is the role distributor"}},
+		{"tiers nowhere", leastEdge + "identity: {ca: a, cert: c, key: k}\ntier: [':443', '127.0.0.1:80']\n", []string{
+			`6:8: tier[0]: ":443" names no single address: say under tier_advertise where others reach it`,
+			`6:16: tier[1]: 127.0.0.1:80 is taken by listen[0]`}},
 		{"no bus", "role: mid\nname: m\nlisten: [127.0.0.1:80]\n", []string{"1:1: bus.address: is missing: the role mid reaches the bus there, such as nats://10.0.0.1:7071"}},
 		{"bus by name alone", strings.Replace(leastEdge, "nats://b:1", "b:1", 1), []string{
 			"4:16: bus.address: this is no list of buses: write nats://host:port, several separated by commas; the user and the password have fields of their own"}},

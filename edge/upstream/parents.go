@@ -115,6 +115,8 @@ type Parents struct {
 	now      atomic.Pointer[view]
 	turn     sync.Mutex // of Update and Refresh
 	members  []cluster.Node
+	met      chan struct{}
+	meet     func()
 }
 
 // NewParents knows nobody but Config.Static until Update.
@@ -122,7 +124,8 @@ func NewParents(cfg Config) *Parents {
 	if cfg.Role == cluster.Mid {
 		cfg.Tier = max(cfg.Tier, 1)
 	}
-	p := &Parents{cfg: cfg}
+	p := &Parents{cfg: cfg, met: make(chan struct{})}
+	p.meet = sync.OnceFunc(func() { close(p.met) })
 	if cfg.Secret != "" {
 		mac := hmac.New(sha256.New, []byte(cfg.Secret))
 		mac.Write([]byte("freshet affinity 1"))
@@ -151,7 +154,12 @@ func (p *Parents) Update(nodes []cluster.Node) {
 	}
 	p.members = nodes
 	p.look()
+	p.meet()
 }
+
+// Met is closed by the first Update. Before that a node would take the origin, outside of
+// the cluster, for its only parent.
+func (p *Parents) Met() <-chan struct{} { return p.met }
 
 // look makes a view of the members.
 func (p *Parents) look() {

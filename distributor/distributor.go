@@ -57,6 +57,7 @@ func New(env node.Env) (*Distributor, error) {
 		progress: newTracker(time.Now),
 		loads:    load.NewTable(time.Now),
 	}
+	d.progress.fork = d.doubt
 	d.sites.changed = make(chan struct{})
 	if d.metrics, err = newMetrics(env.Metrics); err != nil {
 		return nil, fmt.Errorf("metrics of the distributor: %w", err)

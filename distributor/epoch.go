@@ -41,7 +41,12 @@ type replacement struct {
 	Old command.LogID `json:"old"`
 	New command.LogID `json:"new"`
 	At  time.Time     `json:"at"`
+	Why string        `json:"why,omitempty"`
 }
+
+// believeRewound is how long a log must have been shorter than it was, until that is
+// believed: a new epoch costs the cluster all that it has stored.
+const believeRewound = 2 * time.Second
 
 // Errors of keeping the epochs.
 var (
@@ -49,7 +54,7 @@ var (
 	errDeposed = errors.New("deposed: another distributor leads")
 	// errRewound: the log ends before a sequence that it gave out already. It is not
 	// written any more: a node that has applied the first command of a sequence would
-	// skip the second.
+	// skip the second. A new epoch begins if that stays so.
 	errRewound = errors.New("the command log went back")
 )
 
@@ -59,6 +64,8 @@ type epochs struct {
 	bus   bus.Log
 	token uint64
 	now   func() time.Time
+
+	rewound time.Time // since when the log is shorter than it was
 }
 
 // load reads the record with its version. errDeposed if a later term has written it.
@@ -103,7 +110,7 @@ func (e *epochs) open(ctx context.Context, before bus.Head) (bus.Head, error) {
 	}
 	head, err := e.bus.Head(ctx)
 	if errors.Is(err, bus.ErrNoLog) {
-		rec, version, head, err = e.create(ctx, rec, version)
+		rec, version, head, err = e.create(ctx, rec, version, 0)
 	}
 	if err != nil {
 		return bus.Head{}, err
@@ -112,29 +119,72 @@ func (e *epochs) open(ctx context.Context, before bus.Head) (bus.Head, error) {
 	if before.Log == rec.Log {
 		given.Last = max(given.Last, before.Last)
 	}
-	if head.Log == given.Log && head.Last < given.Last {
-		return bus.Head{}, fmt.Errorf("%w from %s to %s, as if an old copy of it had been restored; remove it, and a new epoch begins", errRewound, given.Last, head.Last)
+	if head.Log != given.Log || head.Last >= given.Last {
+		e.rewound = time.Time{}
+		return head, e.keep(ctx, rec, version, head, "")
 	}
+	err = fmt.Errorf("%w from %s to %s, as if an old copy of it had been restored", errRewound, given.Last, head.Last)
+	if e.rewound.IsZero() {
+		e.rewound = e.now()
+	}
+	if e.now().Sub(e.rewound) < believeRewound {
+		return bus.Head{}, fmt.Errorf("%w; if that stays so, a new epoch begins", err)
+	}
+	e.rewound = time.Time{}
+	return e.renew(ctx, rec, version, head.Log, err.Error())
+}
+
+// replace seals a log and begins a new epoch, unless that is no longer the log.
+func (e *epochs) replace(ctx context.Context, log command.LogID, why string) (done bool, err error) {
+	rec, version, err := e.load(ctx)
+	if err != nil {
+		return false, err
+	}
+	head, err := e.bus.Head(ctx)
+	if errors.Is(err, bus.ErrNoLog) || err == nil && head.Log != log {
+		return false, nil
+	}
+	if err == nil {
+		_, err = e.renew(ctx, rec, version, log, why)
+	}
+	return err == nil, err
+}
+
+// renew seals a log and begins a new epoch.
+func (e *epochs) renew(ctx context.Context, rec epochRecord, version uint64, old command.LogID, why string) (bus.Head, error) {
+	rec, version, head, err := e.create(ctx, rec, version, old)
+	if err == nil {
+		err = e.keep(ctx, rec, version, head, why)
+	}
+	if err != nil {
+		return bus.Head{}, err
+	}
+	return head, nil
+}
+
+// keep brings the record up to date with the head; why says why the log is another, where
+// that is known.
+func (e *epochs) keep(ctx context.Context, rec epochRecord, version uint64, head bus.Head, why string) error {
 	next := rec
 	next.Token, next.Last = e.token, head.Last
 	next.Epoch = max(rec.Epoch, head.Last.Epoch())
 	if head.Log != rec.Log {
 		next.Log = head.Log
 		if rec.Log != 0 {
-			next.Replaced = &replacement{Old: rec.Log, New: head.Log, At: e.now().UTC()}
+			next.Replaced = &replacement{Old: rec.Log, New: head.Log, At: e.now().UTC(), Why: why}
 		}
 	}
-	if next != rec {
-		if _, err := e.save(ctx, next, version); err != nil {
-			return bus.Head{}, err
-		}
+	if next == rec {
+		return nil
 	}
-	return head, nil
+	_, err := e.save(ctx, next, version)
+	return err
 }
 
-// create takes a new epoch, then makes a log in it. The epoch is taken first, so
-// that no two logs ever share one: if the making fails, the epoch is left unused.
-func (e *epochs) create(ctx context.Context, rec epochRecord, version uint64) (epochRecord, uint64, bus.Head, error) {
+// create takes a new epoch, seals old unless it is 0, and makes a log in the epoch. The
+// epoch is taken first, so that no two logs ever share one, and nobody whose term is over
+// seals anything: if the rest fails, the epoch is left unused.
+func (e *epochs) create(ctx context.Context, rec epochRecord, version uint64, old command.LogID) (epochRecord, uint64, bus.Head, error) {
 	if rec.Epoch >= maxEpoch {
 		return rec, version, bus.Head{}, fmt.Errorf("create the command log: all %d epochs are used up", maxEpoch)
 	}
@@ -143,6 +193,11 @@ func (e *epochs) create(ctx context.Context, rec epochRecord, version uint64) (e
 	version, err := e.save(ctx, rec, version)
 	if err != nil {
 		return rec, version, bus.Head{}, err
+	}
+	if old != 0 {
+		if err := e.bus.Seal(ctx, old); err != nil && !errors.Is(err, bus.ErrNoLog) {
+			return rec, version, bus.Head{}, err
+		}
 	}
 	head, err := e.bus.Create(ctx, command.FirstOf(rec.Epoch))
 	if errors.Is(err, bus.ErrExists) { // somebody was faster

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"freshet/internal/cluster"
+	"freshet/internal/command"
 )
 
 // election is the name under which the distributors choose their leader.
@@ -17,6 +18,8 @@ const (
 	lookEvery = time.Second      // how often the leader looks after the log
 	giveUp    = 10 * time.Second // a leader that cannot reach the log for so long lets another try
 	standDown = 3 * time.Second  // before it stands for election again
+
+	replaceEvery = time.Minute // nodes may have the log replaced: it costs the cluster all that is stored
 )
 
 // lead stands for election until ctx ends, and writes the log during each term.
@@ -44,6 +47,7 @@ func (d *Distributor) serveTerm(ctx context.Context, term cluster.Term) error {
 		log:    d.log,
 		seen:   d.view.noteHead,
 		turn:   make(chan struct{}, 1),
+		doubts: make(chan command.Progress, 1),
 	}
 	d.log.Info("leading", "token", term.Token)
 	d.writer.Store(w)
@@ -60,7 +64,8 @@ func (d *Distributor) serveTerm(ctx context.Context, term cluster.Term) error {
 // tend looks after the log until ctx ends, or the term is better given up.
 func (d *Distributor) tend(ctx context.Context, w *writer) error {
 	var trouble string
-	lost := time.Time{} // since when the log cannot be used
+	var replaced time.Time // when nodes have last had the log replaced
+	lost := time.Time{}    // since when the log cannot be used
 	for {
 		look, cancel := context.WithTimeout(ctx, appendTimeout)
 		err := w.look(look)
@@ -82,8 +87,46 @@ func (d *Distributor) tend(ctx context.Context, w *writer) error {
 			trouble = err.Error()
 			d.log.Error("command log cannot be written", "err", err)
 		}
-		if sleep(ctx, lookEvery) != nil {
+		select {
+		case <-time.After(lookEvery):
+		case p := <-w.doubts:
+			if time.Since(replaced) < replaceEvery {
+				break
+			}
+			switch done, err := d.replaceLog(ctx, w, p); {
+			case errors.Is(err, errDeposed):
+				return err
+			case done:
+				replaced = time.Now()
+			}
+		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// doubt takes a report of a node that the log contradicts what it has applied.
+func (d *Distributor) doubt(p command.Progress) {
+	if w := d.writer.Load(); w != nil {
+		select {
+		case w.doubts <- p:
+		default: // it reports again
+		}
+	}
+}
+
+// replaceLog begins a new epoch because a node has found the log to be another than it has
+// applied: some of the commands that nodes have acknowledged are not in it.
+func (d *Distributor) replaceLog(ctx context.Context, w *writer, p command.Progress) (done bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	why := fmt.Sprintf("%s %s has applied commands up to %s that the log does not have", p.Role, p.Node, p.Applied)
+	done, err = w.replace(ctx, p.Forked, why)
+	switch {
+	case err != nil:
+		d.log.Error("command log not replaced", "log", p.Forked, "node", p.Node, "err", err)
+	case done:
+		d.log.Error("command log replaced", "log", p.Forked, "node", p.Node, "why", why)
+	}
+	return done, err
 }

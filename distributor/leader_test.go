@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"freshet/distributor/client"
+	"freshet/internal/bus"
 	"freshet/internal/cluster"
 	"freshet/internal/command"
 )
@@ -194,9 +195,9 @@ func TestLostLogWhileNobodyLed(t *testing.T) {
 	}
 }
 
-// A log that has been put back to an earlier state is not written: the same sequence
-// would be given out twice.
-func TestRewoundLogIsNotWritten(t *testing.T) {
+// A log that has been put back to an earlier state is not written, since sequences would
+// be given out twice: it is sealed, and a new epoch begins.
+func TestRewoundLogIsReplaced(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart=%v", restart), func(t *testing.T) {
 			w := newWorld(t)
@@ -224,16 +225,6 @@ func TestRewoundLogIsNotWritten(t *testing.T) {
 			if restart {
 				d = w.start("d2")
 			}
-			eventually(t, "status says so", func() error {
-				s, err := d.client.Status(t.Context())
-				if err != nil || s.State != client.Down || !strings.Contains(strings.Join(s.Alarms, " "), "went back") {
-					return fmt.Errorf("status %+v, %v", s, err)
-				}
-				return nil
-			})
-			_, err = d.client.Purge(t.Context(), purgeDemo())
-			wantError(t, err, 503, "went back", "1.3")
-			w.bus.Lose() // what the error says to do
 			eventually(t, "a purge in a new epoch", func() error {
 				r, err := d.client.Purge(t.Context(), purgeDemo())
 				if err == nil && r.Sequence != "2.1" {
@@ -241,7 +232,89 @@ func TestRewoundLogIsNotWritten(t *testing.T) {
 				}
 				return err
 			})
+			eventually(t, "status says so", func() error {
+				s, err := d.client.Status(t.Context())
+				if err != nil || s.State != client.Degraded || !strings.Contains(strings.Join(s.Alarms, " "), "went back from 1.3 to 1.1") {
+					return fmt.Errorf("status %+v, %v", s, err)
+				}
+				return nil
+			})
+			if rec := w.epochRecord(t); rec.Epoch != 2 || rec.Replaced.Old != head.Log || rec.Log == head.Log {
+				t.Errorf("record %+v", rec)
+			}
 		})
+	}
+}
+
+// A log that is short for a moment, as a server that is behind may say, stays.
+func TestShortLogForAMoment(t *testing.T) {
+	w := newWorld(t)
+	d := w.start("d1")
+	d.apply(t, demoSite)
+	given, err := d.client.Purge(t.Context(), purgeDemo())
+	if err != nil {
+		t.Fatal(err)
+	}
+	writer := d.writer.Load()
+	if err := writer.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	head := reportOf(t, w)
+	records := w.records(t)
+	w.bus.Rewind(head.Seq - 1)
+	if err := writer.lookLocked(t.Context()); !errors.Is(err, errRewound) {
+		t.Errorf("look at the short log: %v", err)
+	}
+	w.put(records[0])
+	writer.give()
+	r, err := d.client.Purge(t.Context(), purgeDemo())
+	if err != nil || r.Log != given.Log || r.Sequence != "1.2" {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestNodesHaveAForkedLogReplaced: a node that reports that the log contradicts what it has
+// applied has the leader seal it and begin a new epoch; another report of the same log, or
+// soon after, does not.
+func TestNodesHaveAForkedLogReplaced(t *testing.T) {
+	w := newWorld(t)
+	d := w.start("d1")
+	d.apply(t, demoSite)
+	head := reportOf(t, w)
+	report := func(log command.LogID) {
+		data, err := json.Marshal(command.Progress{Node: "e1", Role: "edge", Log: log, Applied: command.FirstOf(1) + 6, At: time.Now(), Forked: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.bus.Publish(bus.SubjectProgress+".e1", data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(head.Log + 1) // some other log: no matter
+	report(head.Log)
+	eventually(t, "a new epoch", func() error {
+		report(head.Log)
+		r, err := d.client.Purge(t.Context(), purgeDemo())
+		if err == nil && r.Log == head.Log.String() {
+			err = errors.New("the old log")
+		}
+		return err
+	})
+	eventually(t, "status says so", func() error {
+		s, err := d.client.Status(t.Context())
+		if err != nil || !strings.Contains(strings.Join(s.Alarms, " "), "edge e1 has applied commands up to 1.7 that the log does not have") {
+			return fmt.Errorf("status %+v, %v", s, err)
+		}
+		return nil
+	})
+	now := reportOf(t, w)
+	for range 3 {
+		report(now.Log)
+		report(head.Log)
+		time.Sleep(lookEvery / 2) // for the leader's next looks
+	}
+	if again := reportOf(t, w); again.Log != now.Log || again.Seq.Epoch() != 2 {
+		t.Errorf("the log is %s, it was %s", again, now)
 	}
 }
 

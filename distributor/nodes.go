@@ -184,7 +184,11 @@ func (s summary) alarms() []string {
 		add("the cluster's members cannot be read: %v", s.membersErr)
 	}
 	if r := s.view.Replaced; r != nil && s.now.Sub(r.At) < alarmFor {
-		add("the command log was replaced at %s: %s took the place of %s, and everything stored before is dead", r.At.Format(time.RFC3339), r.New, r.Old)
+		why := ""
+		if r.Why != "" {
+			why = " (" + r.Why + ")"
+		}
+		add("the command log was replaced at %s: %s took the place of %s, and everything stored before is dead%s", r.At.Format(time.RFC3339), r.New, r.Old, why)
 	}
 	if s.known != nil {
 		for _, line := range strings.Split(s.known.Error(), "\n") {

@@ -29,7 +29,8 @@ type report struct {
 // tracker keeps the newest progress of every node, and tells those who wait for it.
 type tracker struct {
 	now   func() time.Time
-	since time.Time // when it began to listen
+	since time.Time              // when it began to listen
+	fork  func(command.Progress) // told of every report of a log that contradicts what a node applied
 	mu    struct {
 		sync.Mutex
 		reports map[string]report
@@ -50,7 +51,7 @@ type wait struct {
 }
 
 func newTracker(now func() time.Time) *tracker {
-	t := &tracker{now: now, since: now()}
+	t := &tracker{now: now, since: now(), fork: func(command.Progress) {}}
 	t.mu.reports = make(map[string]report)
 	t.mu.waits = make(map[*wait]struct{})
 	return t
@@ -73,6 +74,9 @@ func (t *tracker) receive(subject string, data []byte) error {
 	}
 	r := report{p, t.now()}
 	t.mu.reports[p.Node] = r
+	if p.Forked != 0 {
+		t.fork(p)
+	}
 	if p.Left {
 		delete(t.mu.reports, p.Node)
 	}

@@ -26,6 +26,8 @@ type writer struct {
 	log    *slog.Logger
 	seen   func(bus.Head) // told of every head
 
+	doubts chan command.Progress // of nodes that find the log to be another than they applied
+
 	turn  chan struct{} // whoever has put a token in may use what follows
 	head  bus.Head
 	known bool // head is what the bus said last, with every append since
@@ -66,6 +68,19 @@ func (w *writer) lookLocked(ctx context.Context) error {
 	return nil
 }
 
+// replace seals the log, if it is still that one, and begins a new epoch.
+func (w *writer) replace(ctx context.Context, log command.LogID, why string) (done bool, err error) {
+	if err := w.take(ctx); err != nil {
+		return false, err
+	}
+	defer w.give()
+	w.known = false
+	if done, err = w.epochs.replace(ctx, log, why); err != nil {
+		return done, fmt.Errorf("replace command log %s: %w", log, err)
+	}
+	return done, w.lookLocked(ctx)
+}
+
 // append adds a command and returns its place in the log when it is durable there.
 // After an error the command may or may not be in the log; giving it again only
 // repeats its effect. errDeposed when the term is over.
@@ -89,7 +104,11 @@ func (w *writer) append(c command.Command) (command.Clock, error) {
 		if err == nil {
 			return w.head.Clock(), nil
 		}
-		if errors.Is(err, errDeposed) || errors.Is(err, errRewound) || ctx.Err() != nil || attempt == appendAttempts {
+		if errors.Is(err, errRewound) {
+			// A new epoch begins soon, while w.turn is held or before the next attempt.
+			pause, attempt = believeRewound/4, 1
+		}
+		if errors.Is(err, errDeposed) || ctx.Err() != nil || attempt == appendAttempts {
 			return command.Clock{}, w.why(err)
 		}
 		if !errors.Is(err, bus.ErrConflict) && !errors.Is(err, bus.ErrNoLog) {

@@ -27,7 +27,7 @@ type Heuristic struct {
 // Key says what makes up the cache key besides the path. What is not in the key
 // does not reach the origin, for its answer would be given to others.
 type Key struct {
-	Query   Query    `yaml:"query" doc:"Which query parameters count: all; none where nothing is said and the content comes from the cluster's own origin, which answers by the path alone."`
+	Query   Query    `yaml:"query" doc:"Which query parameters count: all; none where nothing is said and the content comes from the cluster's own origin or from S3, which answer by the path alone."`
 	Headers []string `yaml:"headers,omitempty" doc:"Request fields whose values count, besides what Vary names. At most 16."`
 	Cookies []string `yaml:"cookies,omitempty" doc:"Cookies whose values count. At most 16."`
 	Device  bool     `yaml:"device" doc:"Whether the device class counts: desktop, mobile or tablet, by User-Agent and Sec-CH-UA-Mobile. The origin gets it as X-Device."`

@@ -75,6 +75,18 @@ func (o *Origin) checkOwn(report *document.Report) {
 	}
 }
 
+// checkAffinity reports keys with the cookie that tells servers apart, and so clients.
+func (d *Document) checkAffinity(report *document.Report) {
+	if d.Origin.Affinity != AffinityCookie {
+		return
+	}
+	for i, name := range d.Cache.Key.Cookies {
+		if name == d.Origin.AffinityCookie {
+			report.Mistake(document.Index("cache.key.cookies", i), "%s is the cookie of origin.affinity, which is no part of a key", cut(name))
+		}
+	}
+}
+
 // checkServers checks the URLs.
 func (o *Origin) checkServers(report *document.Report) {
 	if o.URL != "" {

@@ -27,9 +27,10 @@ func ParseAlone(file string, text []byte, upstream string) (*Document, error) {
 	if !doc.Origin.Outside() && !report.Has("origin.servers") {
 		doc.Origin.URL = upstream
 	}
-	if !doc.Origin.Outside() && !report.Has("cache.key.query") {
-		// The cluster's own origin answers by the path alone. With the query in the key,
-		// what was pushed and purged could live on under another query.
+	if (!doc.Origin.Outside() || doc.Origin.S3 != nil) && !report.Has("cache.key.query") {
+		// The cluster's own origin answers by the path alone, and S3 gets no query that is a
+		// client's. With the query in the key, what was pushed and purged could live on under
+		// another query.
 		doc.Cache.Key.Query.Mode = QueryNone
 	}
 	doc.check(report)
@@ -55,6 +56,7 @@ func (d *Document) check(report *document.Report) {
 		seen[host] = true
 	}
 	d.Origin.check(report)
+	d.checkAffinity(report)
 	d.HTTPS.check(report)
 	d.Cache.check(report, d.Hosts)
 	d.checkRules(report)

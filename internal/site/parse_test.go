@@ -109,6 +109,7 @@ func TestSchema(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("site: a\nhosts: [a.example, '*.b', '*']\norigin: {url: 'https://o:1', host: h}\ncache: {stale_if_error: 1d}\n"))
 	f.Add([]byte(`{"site": "a", "hosts": ["\u00e4", "*."]}`))
+	f.Add([]byte("site: a\nhosts: [a]\norigin: {servers: [{url: 'h2c://o', weight: 3}, {url: 'https://p', backup: true}], path_prefix: /%41/b, headers: {X-A: b}, affinity: cookie, s3: {region: r, access_key: k, secret_key: l}, check: {path: '/h?a', expect: 200-299}}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d, err := Parse("f", text)
 		if (d == nil) == (err == nil) {

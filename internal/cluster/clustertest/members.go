@@ -77,6 +77,7 @@ func is(name string, ready bool, reason string) func([]cluster.Node) bool {
 func seenAsItIs(t *testing.T, f fixture) {
 	c := f.open(t)
 	node := edge("e1")
+	node.Role, node.Tier = cluster.Mid, 16
 	for i := range 15 {
 		node.Addrs = append(node.Addrs, netip.MustParseAddrPort(fmt.Sprintf("[2001:db8:1111:2222:3333:4444:5555:%x]:65535", 0x6660+i)))
 	}
@@ -196,6 +197,8 @@ func invalidNodes(t *testing.T, f fixture) {
 		"control sequence":  func(n *cluster.Node) { n.Region = "\x1b[0m" },
 		"missing address":   func(n *cluster.Node) { n.Addrs = append(n.Addrs, netip.AddrPort{}) },
 		"missing tier addr": func(n *cluster.Node) { n.TierAddrs = append(n.TierAddrs, netip.AddrPort{}) },
+		"tier of an edge":   func(n *cluster.Node) { n.Tier = 1 },
+		"tier too high":     func(n *cluster.Node) { n.Role, n.Tier = cluster.Mid, 17 },
 		"many addresses":    func(n *cluster.Node) { n.Addrs = slices.Repeat(n.Addrs, 17) },
 	}
 	for name, spoil := range tests {

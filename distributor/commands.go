@@ -77,7 +77,9 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 
 // carriedOut is what the edges of this release make of a command.
 func carriedOut(c command.Command) command.Command {
-	return c.Only([]command.Kind{command.Purge}, []command.ScopeKind{command.ScopeURL, command.ScopeSite, command.ScopeAll}, false)
+	return c.Only([]command.Kind{command.Purge, command.Invalidate}, []command.ScopeKind{
+		command.ScopeURL, command.ScopeKey, command.ScopePrefix, command.ScopeTag, command.ScopeSite, command.ScopeAll,
+	}, false)
 }
 
 // badScopes is the answer to a request that covers what it cannot.

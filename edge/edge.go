@@ -47,6 +47,7 @@ type Edge struct {
 	sites    atomic.Pointer[sites]
 	sited    <-chan struct{} // closed once the sites are known
 	setSited func()
+	leave    func() // tells that this node has left; nil without a cluster
 	draining atomic.Bool
 	yielded  atomic.Bool // a successor has the disks and the marks
 	store    store.Store
@@ -144,6 +145,11 @@ func openStore(env node.Env, disks []disk.Config) (*tiered.Store, error) {
 // Run serves until ctx ends, then drains: it is withdrawn from the cluster, stops
 // accepting, and finishes the requests under way within the node file's drain.
 func (e *Edge) Run(ctx context.Context) error {
+	defer func() { // when nothing is served any more, unless by a successor of this name
+		if e.leave != nil && !e.yielded.Load() {
+			e.leave()
+		}
+	}()
 	defer e.closeJournal() // last: until the store is closed it holds what is untrue of it
 	defer e.store.Close()
 	defer e.client.Close()
@@ -193,6 +199,7 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.leave = follower.Leave
 	e.env.Health.Check("command log", follower.Ready)
 	docs := cluster.NewDocuments(e.env.Watched(), cluster.SitesPrefix)
 	return append(append(tasks, e.originTasks()...), []run.Task{

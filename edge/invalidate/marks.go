@@ -142,8 +142,9 @@ func (x *index[V]) each(do func(response.ScopeHash, *V) bool) {
 	}
 }
 
-// maxSofts is how many soft marks are told apart on one scope.
-const maxSofts = 4
+// maxSofts is how many soft marks there are on one scope. What has been tested since before
+// so many is dead.
+const maxSofts = 8
 
 // soft is a soft mark on a scope, and those before it. It never changes.
 type soft struct {
@@ -161,43 +162,42 @@ func (s *soft) firstAbove(asOf, limit command.Seq) (first hop.Soft) {
 	return first
 }
 
-// with is s and another mark. Of more than maxSofts two that follow one another become
-// one: what the later one covers counts as stale since the earlier one.
-func (s *soft) with(m hop.Soft) (list *soft, added int) {
-	if s != nil && s.Seq >= m.Seq { // out of order, as when they are read back
-		if s.Seq == m.Seq {
-			return s, 0
-		}
-		older, added := s.older.with(m)
-		return &soft{s.Soft, older}, added
+// with is s and another mark. Of more than maxSofts the oldest is left out, at dropped.
+func (s *soft) with(m hop.Soft) (list *soft, added int, dropped command.Seq) {
+	list, added = s.insert(m)
+	if list.count() <= maxSofts {
+		return list, added, 0
 	}
-	list = &soft{m, s}
-	n := 0
-	for x := list; x != nil; x = x.older {
+	for last := list; ; last = last.older {
+		if last.older == nil {
+			return list.above(last.Seq), 0, last.Seq
+		}
+	}
+}
+
+// insert is s and another mark, which may come out of order when marks are read back.
+func (s *soft) insert(m hop.Soft) (list *soft, added int) {
+	switch {
+	case s == nil || s.Seq < m.Seq:
+		return &soft{m, s}, 1
+	case s.Seq == m.Seq:
+		return s, 0
+	}
+	older, added := s.older.insert(m)
+	return &soft{s.Soft, older}, added
+}
+
+func (s *soft) count() (n int) {
+	for ; s != nil; s = s.older {
 		n++
 	}
-	if n <= maxSofts {
-		return list, 1
-	}
-	return list.joined(list.closest()), 0
+	return n
 }
 
-// closest is the number of the mark, counted from the last, that is nearest in time to the
-// one before it.
-func (s *soft) closest() (at int) {
-	var least int64
-	for i := 0; s.older != nil; i, s = i+1, s.older {
-		if gap := s.Since - s.older.Since; i == 0 || gap < least {
-			at, least = i, gap
-		}
+// above are the marks above a sequence.
+func (s *soft) above(seq command.Seq) *soft {
+	if s == nil || s.Seq <= seq {
+		return nil
 	}
-	return at
-}
-
-// joined is s with mark i and the one before it as one.
-func (s *soft) joined(i int) *soft {
-	if i > 0 {
-		return &soft{s.Soft, s.older.joined(i - 1)}
-	}
-	return &soft{hop.Soft{Seq: s.Seq, Since: min(s.Since, s.older.Since)}, s.older.older}
+	return &soft{s.Soft, s.older.above(seq)}
 }

@@ -148,7 +148,10 @@ func (t *Table) setHard(scope response.ScopeHash, seq command.Seq) {
 
 func (t *Table) setSoft(scope response.ScopeHash, m hop.Soft) {
 	at, _ := t.soft.put(scope)
-	list, added := at.Load().with(m)
+	list, added, dropped := at.Load().with(m)
+	if dropped != 0 {
+		t.setHard(scope, dropped)
+	}
 	t.count.Add(int64(added))
 	at.Store(list)
 	t.noteMark(scope)
@@ -295,22 +298,12 @@ func (t *Table) forget() error {
 		return at.Load() != nil
 	})
 	t.soft.each(func(_ response.ScopeHash, at *atomic.Pointer[soft]) bool {
-		for s := at.Load(); s != nil; s = s.older {
-			left++
-		}
+		left += int64(at.Load().count())
 		return true
 	})
 	t.count.Store(left)
 	t.sift()
 	return err
-}
-
-// above are the marks above a floor.
-func (s *soft) above(floor command.Seq) *soft {
-	if s == nil || s.Seq <= floor {
-		return nil
-	}
-	return &soft{s.Soft, s.older.above(floor)}
 }
 
 // youth is how old a mark gets at least, if there is room.

@@ -27,7 +27,7 @@ func (s *Server) converse(c *client, k kind) {
 	open.Inc()
 	defer open.Dec()
 	if protocol == protocol2 {
-		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer})
+		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer, Upgraded: &c.upgraded})
 	} else {
 		s.one.Serve(conn, h1.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer})
 	}

@@ -139,6 +139,15 @@ func (m *metrics) limited(r limits.Reason) {
 	}
 }
 
+// tunnels counts connections and streams that begin (1) or end (-1) to speak another
+// protocol.
+func (m *metrics) tunnels(change int) {
+	m.open[protocolUpgraded].Add(float64(change))
+	if change > 0 {
+		m.requests[protocolUpgraded].add()
+	}
+}
+
 func (m *metrics) handshake(version uint16, resumed bool) {
 	result := "full"
 	if resumed {

@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -92,6 +93,7 @@ type client struct {
 	peer      string // as exchange.Request has it
 	accepted  time.Time
 	admission *limits.Admission
+	upgraded  atomic.Bool // it speaks nothing but other protocols than HTTP
 }
 
 // New makes a server, which accepts nothing before Run.
@@ -129,7 +131,7 @@ func (s *Server) lanes() {
 	s.one = &h1.Server{
 		Handler: s.metrics.counting(cfg.Handler, protocol1), Now: cfg.Now, Limits: s.limits, Limited: limited, Log: s.log, Full: s.takeOver,
 	}
-	s.two = &h2.Server{Handler: s.metrics.counting(cfg.Handler, protocol2), Now: cfg.Now, Limits: s.limits, Limited: limited, Log: s.log}
+	s.two = &h2.Server{Handler: s.metrics.counting(cfg.Handler, protocol2), Now: cfg.Now, Limits: s.limits, Limited: limited, Log: s.log, Tunnels: s.metrics.tunnels}
 	if len(cfg.Packet) > 0 {
 		opened := s.metrics.open[protocol3]
 		s.three = &h3.Server{
@@ -281,7 +283,7 @@ func (s *Server) cut() int {
 	s.mu.Lock()
 	open := slices.Collect(maps.Keys(s.mu.open)) // before one ends because its request is cut
 	upgraded := 0
-	for c := range s.mu.full {
+	for _, c := range s.mu.open {
 		if c.upgraded.Load() {
 			upgraded++
 		}

@@ -47,7 +47,7 @@ func (s *Server) takeOver(conn net.Conn) {
 		s.metrics.open[protocol2].Inc()
 		defer s.metrics.open[protocol1].Inc()
 		defer s.metrics.open[protocol2].Dec()
-		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer, Unread: start})
+		s.two.Serve(conn, h2.ConnInfo{Scheme: c.scheme, Remote: c.remote, Peer: c.peer, Upgraded: &c.upgraded, Unread: start})
 		return
 	}
 	s.metrics.open[protocolFull].Inc()
@@ -154,7 +154,6 @@ type fullConn struct {
 	unread   []byte
 	inBody   atomic.Bool // a handler runs: what is read is its body
 	linger   atomic.Bool // the client may still be sending when it is closed, and has an answer to read
-	upgraded atomic.Bool // it speaks another protocol than HTTP
 	state    atomic.Int32
 	once     sync.Once
 	closed   chan struct{}

@@ -68,10 +68,8 @@ func (to *responder) Upgrade(a *exchange.Answer) (exchange.Tunnel, error) {
 	if buffered.Reader.Buffered() > 0 {
 		to.tunnel.ahead = buffered.Reader
 	}
-	to.conn.upgraded.Store(true)
-	m := to.conn.server.metrics
-	m.open[protocolUpgraded].Inc()
-	m.requests[protocolUpgraded].add()
+	to.conn.client.upgraded.Store(true)
+	to.conn.server.metrics.tunnels(1)
 	out := append([]byte("HTTP/1.1 "), strconv.Itoa(a.Status)+" Switching Protocols\r\nConnection: Upgrade\r\n"...)
 	for _, block := range []*header.Block{a.Header, a.Extra} {
 		if block != nil {
@@ -113,7 +111,7 @@ func (t *tunnel) Read(p []byte) (int, error) {
 func (t *tunnel) Close() (err error) {
 	t.once.Do(func() {
 		err = t.conn.Close()
-		t.conn.server.metrics.open[protocolUpgraded].Dec()
+		t.conn.server.metrics.tunnels(-1)
 	})
 	return err
 }

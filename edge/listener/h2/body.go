@@ -29,6 +29,8 @@ type body struct {
 	conn *conn
 	st   *stream // nil after the handler has returned; guarded by conn.mu
 	most int64   // bytes that are allowed; 0: any number
+	// tunnel: it is what a client of another protocol says, when it likes.
+	tunnel bool
 
 	mu struct { // taken after conn.mu
 		sync.Mutex
@@ -180,6 +182,11 @@ func (b *body) wait() {
 	b.mu.Unlock()
 	if first {
 		b.conn.proceed(b)
+	}
+	if b.tunnel { // who has asked for it ends it
+		<-wake
+		b.mu.Lock()
+		return
 	}
 	limit := b.conn.srv.limits.BodyTimeout
 	if patient {

@@ -67,8 +67,10 @@ type conn struct {
 		streams    map[uint32]*stream // those whose handlers have not ended
 		queue      []*stream          // those of them that have not begun
 		running    int
-		answered   int // streams that are over
-		bodies     int // requests that have not come to their end
+		answered   int  // streams that are over
+		bodies     int  // requests that have not come to their end
+		tunnels    int  // streams that speak another protocol
+		alone      bool // there is nothing but those
 		grants     grants
 		grantTimer *time.Timer
 		lastEnd    time.Time // of a handler
@@ -109,11 +111,12 @@ func (c *conn) serve() {
 
 // greet says our SETTINGS, which need not wait for the client's preface (RFC 9113 §3.4).
 func (c *conn) greet() {
-	b := appendFrame(c.output(), 4*6, http2.FrameSettings, 0, 0)
+	b := appendFrame(c.output(), 5*6, http2.FrameSettings, 0, 0)
 	b = appendSetting(b, http2.SettingMaxConcurrentStreams, uint32(c.srv.limits.Streams))
 	b = appendSetting(b, http2.SettingInitialWindowSize, streamWindow)
 	b = appendSetting(b, http2.SettingMaxHeaderListSize, uint32(c.srv.limits.HeaderBytes))
 	b = appendSetting(b, http2.SettingNoRFC7540Priorities, 1)
+	b = appendSetting(b, http2.SettingEnableConnectProtocol, 1) // RFC 8441
 	c.mu.out = appendWindowUpdate(b, 0, connWindow-firstWindow)
 }
 

@@ -33,7 +33,8 @@ func (s *Server) Drain() {
 }
 
 // Shutdown drains and waits until every connection has ended. At the end of ctx it cuts
-// those that are left and returns the error of ctx.
+// those that are left and returns the error of ctx, unless all of them speak another
+// protocol, which goes on for as long as both sides like.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.mu.Lock()
@@ -51,13 +52,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	var err error
 	s.mu.Lock()
 	for c := range s.mu.conns {
+		c.mu.Lock()
+		if !c.mu.alone {
+			err = ctx.Err()
+		}
+		c.mu.Unlock()
 		go c.nc.Close() // which may wait, with TLS, for a client to take an alert
 	}
 	s.mu.Unlock()
 	<-idle // handlers end as their streams have
-	return ctx.Err()
+	return err
 }
 
 // firstWait is how old a connection is at least that ends without having had a request.

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -28,6 +29,7 @@ type Server struct {
 	Now     func() time.Time    // nil: time.Now
 	Limits  limits.Config       // zeros are defaults
 	Limited func(limits.Reason) // told what was cut off, and why; nil: nobody is
+	Tunnels func(change int)    // told of streams that begin (1) and end (-1) to speak another protocol; nil: nobody is
 	Log     *slog.Logger        // nil: slog.Default
 
 	once   sync.Once
@@ -48,7 +50,10 @@ type ConnInfo struct {
 	Scheme string         // "http" or "https"
 	Remote netip.AddrPort // of the client
 	Peer   string         // as exchange.Request has it
-	Unread []byte         // what was read from the connection already, 32 KiB at most; Serve keeps none of it
+	// Upgraded, if not nil, is set while all streams of the connection speak another protocol
+	// than HTTP, and after that: no drain succeeds the better for waiting for those.
+	Upgraded *atomic.Bool
+	Unread   []byte // what was read from the connection already, 32 KiB at most; Serve keeps none of it
 }
 
 // Serve runs a connection on the calling goroutine until it ends, and closes it. The

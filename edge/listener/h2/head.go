@@ -24,7 +24,7 @@ type head struct {
 	selfBound bool // its stream is said to depend on itself
 
 	fields                         *header.Block
-	method, scheme, path           string
+	method, scheme, path, protocol string
 	authority, host                string
 	hasAuthority, hasHost, regular bool
 	cookies                        []string
@@ -71,6 +71,8 @@ func (h *head) pseudo(name, value string) {
 		to = &h.scheme
 	case ":path":
 		to = &h.path
+	case ":protocol":
+		to = &h.protocol
 	case ":authority":
 		if h.hasAuthority {
 			h.malformed = "a pseudo-field stands twice"
@@ -167,7 +169,7 @@ func (h *head) joinCookies() {
 }
 
 // finish looks at the whole of a request's head: what it lacks, and what does not fit
-// together. A request with CONNECT is not looked at.
+// together. A request with CONNECT is not looked at, unless it has a :protocol (RFC 8441).
 func (h *head) finish() {
 	if h.malformed != "" || h.tooLarge || h.tooMany {
 		return
@@ -177,7 +179,9 @@ func (h *head) finish() {
 	case h.malformed != "":
 	case h.method == "":
 		h.malformed = "no :method"
-	case h.method == "CONNECT":
+	case h.protocol == "" && h.method == "CONNECT":
+	case h.protocol != "" && (h.method != "CONNECT" || h.end || h.length >= 0):
+		h.malformed = "a :protocol of what is no stream of one"
 	case h.path == "":
 		h.malformed = "no :path"
 	case h.scheme != "http" && h.scheme != "https":

@@ -178,8 +178,10 @@ func (c *conn) request() error {
 	case h.tooLarge, h.tooMany:
 		c.srv.limited(reasonOf(h))
 		return c.refuse(431)
-	case h.method == "CONNECT":
+	case h.method == "CONNECT" && h.protocol == "":
 		return c.refuse(405)
+	case h.protocol != "" && h.protocol != webSocket:
+		return c.refuse(501) // RFC 9220 §3
 	case h.path == "*":
 		return c.refuse(200) // nothing is said of the server as a whole (RFC 9110 §9.3.7)
 	}
@@ -193,6 +195,12 @@ func (c *conn) request() error {
 	st.req = exchange.Request{
 		Method: h.method, Scheme: c.info.Scheme, Host: host, Port: port, Target: h.path, Header: h.fields,
 		Proto: "HTTP/2.0", Remote: c.info.Remote, Peer: c.info.Peer, Conn: c.nc, Received: c.received,
+	}
+	if h.protocol != "" {
+		if err := st.offer(); err != nil {
+			c.srv.limited(limits.HeaderBytes)
+			return c.refuse(431)
+		}
 	}
 	if c.quick != nil && h.end && (st.head || h.method == "GET") {
 		if served, err := c.serveQuick(st); served || err != nil {
@@ -294,10 +302,15 @@ func (c *conn) open(st *stream) error {
 			c.srv.limited(limits.BodyBytes)
 			b.mu.err = exchange.ErrBodyTooLarge
 		}
-		st.body, st.req.Body, st.req.Length = b, b, h.length
+		if st.body = b; st.key == "" {
+			st.req.Body, st.req.Length = b, h.length
+		} else {
+			b.tunnel, b.most, b.mu.err = true, 0, nil
+		}
 		c.mu.bodies++
 	}
 	c.mu.streams[st.id] = st
+	c.tunnelsAlone()
 	c.mu.queue = append(c.mu.queue, st)
 	return nil
 }
@@ -362,6 +375,12 @@ func (c *conn) finish(st *stream, to *responder) {
 	if st.broken == nil && !st.sentEnd {
 		c.abandon(st, http2.ErrCodeInternal, errClosed) // not answered, or not to the end
 	}
+	if st.upgraded {
+		c.tunnel(-1)
+		if st.broken == nil && !st.remoteDone {
+			c.resetNow(st.id, http2.ErrCodeNo) // nobody listens any more
+		}
+	}
 	c.remoteDone(st)
 	if st.body != nil {
 		st.body.st = nil
@@ -369,6 +388,7 @@ func (c *conn) finish(st *stream, to *responder) {
 	}
 	c.allow(0)
 	delete(c.mu.streams, st.id)
+	c.tunnelsAlone()
 	if st.over {
 		c.mu.answered--
 	}

@@ -28,8 +28,9 @@ type stream struct {
 	id     uint32
 	req    exchange.Request
 	fields header.Block
-	head   bool // the method is HEAD: there is no body
-	expect bool // 100-continue
+	head   bool   // the method is HEAD: there is no body
+	expect bool   // 100-continue
+	key    string // of WebSocket, made for a stream that is to be one; else empty
 	body   *body
 	ctx    *streamContext // from the start of its handler on
 
@@ -46,6 +47,7 @@ type stream struct {
 	remoteDone bool  // the request has ended
 	status     int   // of the head that was sent last
 	sentEnd    bool
+	upgraded   bool // it speaks another protocol
 	over       bool // it has ended for the client, though its handler may not have
 	running    bool
 	waiting    bool  // piece is to be sent

@@ -77,7 +77,7 @@ func (c *conn) take(st *stream) {
 		p.trailer, st.sentEnd = nil, true
 	}
 	c.mu.out = b
-	if st.sentEnd && !st.remoteDone {
+	if st.sentEnd && !st.remoteDone && !st.upgraded {
 		c.answeredEarly(st.id, st.status, st.receive, st.body.rest(st.came))
 		st.body.fail(errClosed)
 		c.remoteDone(st)

@@ -62,6 +62,7 @@ type Edge struct {
 	metrics  *metrics
 	traffic  traffic
 	slicing  slicing
+	recent   recent
 	access   *accesslog.Log // nil for none
 	secure   secure         // set by Run, before anything is served
 
@@ -260,6 +261,7 @@ var (
 
 // Apply carries out a command of the log.
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
+	e.recent.note(seq, c)
 	c = c.Only(appliedKinds, appliedScopes, false)
 	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At}
 	for _, scope := range c.Scopes {

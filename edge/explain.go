@@ -128,13 +128,22 @@ func (e *Edge) clockNow(scopes []response.ScopeHash) ClockNow {
 	if fence.Hard > 0 {
 		now.Mark = fence.Hard.String()
 	}
+	if fence.Soft > 0 {
+		now.Soft = fence.Soft.String()
+	}
 	return now
 }
 
 func (w *walk) storedNow(r *response.Response) *StoredNow {
 	s := &StoredNow{
-		Kind: kinds[r.Kind], Status: r.Status, LifeNow: lifeNow(&r.Facts, w.req.Received), Log: r.Log.String(),
+		Kind: kinds[r.Kind], Status: r.Status, Log: r.Log.String(),
 		Born: r.Born.String(), Dead: string(w.edge.table.Test(r)), AsOf: r.Truth().AsOf.String(),
+	}
+	var room httpcache.Facts
+	life, soft := r.Life(w.req.Received, &room)
+	s.LifeNow = lifeNow(life, w.req.Received)
+	if soft {
+		s.Soft = r.Soft().Seq.String()
 	}
 	if r.Body != nil {
 		s.Bytes = r.Body.Len()
@@ -145,6 +154,7 @@ func (w *walk) storedNow(r *response.Response) *StoredNow {
 	}
 	if r.Header != nil {
 		s.Groups = httpcache.Groups(r.Header)
+		s.Tags, _ = httpcache.Tags(r.Header)
 	}
 	return s
 }

@@ -121,6 +121,15 @@ func TestExplainSaysWhyWhatIsStoredIsDead(t *testing.T) {
 		{"a purge", "purged", "a purge covers it (sequence 1.2)", func(e *Edge) {
 			e.table.Apply(e.table.Clock().Seq+1, invalidate.Effect{Scopes: []response.ScopeHash{response.HashScope(command.Scope{Kind: command.ScopeURL, Site: "upstream", Value: "/a"})}})
 		}},
+		{"a purge of the log", "purged", "a purge covers it (sequence 1.2: purge 17a by ann at 2026-01-02T03:04:05Z)", func(e *Edge) {
+			err := e.Apply(e.table.Clock().Seq+1, command.Command{
+				ID: "17a", Kind: command.Purge, By: "ann", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+				Scopes: []command.Scope{{Kind: command.ScopePrefix, Site: "upstream", Value: "/"}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"the log begins anew", "restart", "the command log was begun anew", func(e *Edge) {
 			e.table.Restart(command.Clock{Log: 7, Seq: command.FirstOf(2)})
 		}},
@@ -228,6 +237,24 @@ func TestExplainedScopesAreThoseOfTheWalk(t *testing.T) {
 		_ = w.to.Respond(&exchange.Answer{Status: http.StatusNoContent})
 	})}
 	full.ServeHTTP(httptest.NewRecorder(), asked)
+}
+
+func TestExplainSaysWhyWhatIsStoredIsStale(t *testing.T) {
+	o := startOrigin(t, cached("max-age=60, stale-if-error=600", "hello"))
+	at, e := startLone(t, o.URL)
+	get(t, at+"/a")
+	err := e.Apply(e.table.Clock().Seq+1, command.Command{
+		ID: "17a", Kind: command.Invalidate, At: time.Now().Add(-90 * time.Second),
+		Scopes: []command.Scope{{Kind: command.ScopeURL, Site: "upstream", Value: "/a"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := explainNow(t, e, at+"/a")
+	wantOutcome(t, x, Validated, "fwd=stale", "invalidated 1m30s ago (sequence 1.2: invalidate 17a at ")
+	if x.Stored.Dead != "" || x.Stored.Soft != "1.2" || x.Stored.State != "stale-if-error" || x.Clock.Soft != "1.2" {
+		t.Errorf("stored %+v, clock %+v", x.Stored, x.Clock)
+	}
 }
 
 func TestExplainSaysWhichVariant(t *testing.T) {

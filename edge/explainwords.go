@@ -58,7 +58,18 @@ func (w *walk) why(verdict httpcache.Verdict, used, held *response.Response, var
 		}
 		return why
 	}
-	ttl := used.TTL(w.req.Received)
+	life, soft := w.lifeOf(used)
+	ttl := life.TTL(w.req.Received)
+	if m := used.Soft(); soft && m.Seq != 0 && verdict != httpcache.Unsatisfiable {
+		why := "what is stored was invalidated " + spoken(-ttl) + " ago (" + w.edge.recent.name(m.Seq) + ")"
+		switch {
+		case verdict == httpcache.UseAndRefresh:
+			return why + ": it is served within stale-while-revalidate and validated behind"
+		case verdict == httpcache.ValidateElseStale:
+			return why + ": it is validated, and served as it is if nobody answers"
+		}
+		return why + ": it is validated, or fetched anew"
+	}
 	switch {
 	case verdict == httpcache.Unsatisfiable:
 		return "what is stored may not be used as it is, and the request wants nothing else (only-if-cached)"
@@ -100,7 +111,7 @@ func (w *walk) missingWhy(held *response.Response, vary []string) string {
 	if death := w.edge.table.Test(held); death != invalidate.Living {
 		why := "what is stored is dead: " + deadWhy[death]
 		if mark := w.edge.table.Fence(held.Scopes).Hard; death == invalidate.OfMark && mark > 0 {
-			why += fmt.Sprintf(" (sequence %s)", mark)
+			why += fmt.Sprintf(" (%s)", w.edge.recent.name(mark))
 		}
 		return why
 	}

@@ -57,6 +57,7 @@ type ClockNow struct {
 	Applied string `json:"applied"`        // its last sequence that is applied, epoch.position
 	Floor   string `json:"floor"`          // nothing older is believed
 	Mark    string `json:"mark,omitempty"` // the last purge that covers the request, if it is still known
+	Soft    string `json:"soft,omitempty"` // the last invalidation, likewise
 }
 
 // LifeNow is the life of a response.
@@ -85,7 +86,9 @@ type StoredNow struct {
 	Log    string   `json:"log"`              // under which the origin was asked,
 	Born   string   `json:"born"`             // at this sequence
 	AsOf   string   `json:"as_of"`            // tested against every purge up to here
+	Soft   string   `json:"soft,omitempty"`   // the invalidation that has made it stale,
 	Groups []string `json:"groups,omitempty"` // cache groups that it belongs to
+	Tags   []string `json:"tags,omitempty"`   // its surrogate keys
 	Dead   string   `json:"dead,omitempty"`   // why it may not be used any more: restart, touched, other-log, floor or purged
 }
 

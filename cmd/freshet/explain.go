@@ -181,6 +181,9 @@ func explanationRows(e *edge.Explanation) [][]string {
 	if e.Clock.Mark != "" {
 		clock += ", last purge of this " + e.Clock.Mark
 	}
+	if e.Clock.Soft != "" {
+		clock += ", last invalidation " + e.Clock.Soft
+	}
 	r.add("clock", clock)
 	r.stored(e.Stored)
 	for i, p := range e.Parents {
@@ -233,7 +236,9 @@ func (r *rows) stored(s *edge.StoredNow) {
 		r.add("  dead", fmt.Sprintf("%s; fetched at %s, true as of %s of log %s", s.Dead, s.Born, s.AsOf, s.Log))
 	}
 	r.life(&s.LifeNow)
+	r.add("  stale by", s.Soft)
 	r.add("  groups", strings.Join(s.Groups, ", "))
+	r.add("  tags", strings.Join(s.Tags, ", "))
 }
 
 func (r *rows) fetched(f *edge.FetchedNow) {

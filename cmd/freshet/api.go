@@ -24,13 +24,17 @@ func addAPIFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.String("api", "", "URL of the management API (default $FRESHET_API, else "+defaultAPI+")")
 	f.String("token-file", "", "file with the bearer token (default $FRESHET_TOKEN_FILE, else the token is $FRESHET_TOKEN)")
-	f.Bool("json", false, "print JSON")
+	f.Bool("json", false, "print JSON, like -o json")
+	f.StringP("output", "o", "table", "how to print: table or json")
 }
 
 // apiClient makes the client that the flags of addAPIFlags and the environment
 // describe.
 func apiClient(cmd *cobra.Command) (*client.Client, error) {
 	f := cmd.Flags()
+	if output, _ := f.GetString("output"); output != "table" && output != "json" {
+		return nil, fail(exitUsage, "-o is %q: it should be table or json", output)
+	}
 	api, _ := f.GetString("api")
 	if api == "" {
 		api = os.Getenv("FRESHET_API")
@@ -143,10 +147,11 @@ func withAPI(cmd *cobra.Command, ask func(*client.Client) (any, [][]string, erro
 	return printTable(cmd, rows)
 }
 
-// wantsJSON reports whether --json is set.
+// wantsJSON reports whether --json or -o json is set.
 func wantsJSON(cmd *cobra.Command) bool {
 	v, _ := cmd.Flags().GetBool("json")
-	return v
+	output, _ := cmd.Flags().GetString("output")
+	return v || output == "json"
 }
 
 // printJSON prints v for machines.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -125,6 +126,9 @@ func (w *verbsWorld) edge(t *testing.T, name string, follow bool) {
 	})
 }
 
+// verbInput is the standard input of runVerb; nil is the test's own.
+var verbInput io.Reader
+
 // runVerb runs a command line.
 func runVerb(t *testing.T, args ...string) (code int, out, errOut string) {
 	t.Helper()
@@ -133,6 +137,7 @@ func runVerb(t *testing.T, args ...string) (code int, out, errOut string) {
 	root.SetArgs(args)
 	root.SetOut(&stdout)
 	root.SetErr(&stderr)
+	root.SetIn(verbInput)
 	err := root.ExecuteContext(t.Context())
 	var coded *codedError
 	switch {

@@ -125,3 +125,28 @@ func (s *slicing) register(reg prometheus.Registerer) error {
 	}
 	return reg.Register(bytes)
 }
+
+// tunnels is what is counted of connections that speak another protocol.
+type tunnels struct {
+	ends  *prometheus.CounterVec
+	bytes *prometheus.CounterVec
+}
+
+func newTunnels() tunnels {
+	return tunnels{
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_edge_tunnels_total",
+			Help: "Connections to which the origin has given another protocol (WebSocket, say) that have ended, by how: closed by both sides, broken, or silent for too long. A rise of broken means that origins, parents or this node are restarted.",
+		}, []string{"end"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_edge_tunnel_bytes_total",
+			Help: "Bytes carried by such connections that have ended, by direction: up (from clients) or down.",
+		}, []string{"direction"}),
+	}
+}
+
+func (c *tunnels) ended(t *tunnel, end tunnelEnd) {
+	c.ends.WithLabelValues(string(end)).Inc()
+	c.bytes.WithLabelValues("up").Add(float64(t.up.bytes.Load()))
+	c.bytes.WithLabelValues("down").Add(float64(t.down.bytes.Load()))
+}

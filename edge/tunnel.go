@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"freshet/edge/exchange"
 	"freshet/edge/upstream"
 	"freshet/internal/header"
@@ -230,29 +228,4 @@ func (t *tunnel) carry(to io.Writer, from io.Reader, w *way) error {
 			large, buf = nil, small
 		}
 	}
-}
-
-// tunnels is what is counted of them.
-type tunnels struct {
-	ends  *prometheus.CounterVec
-	bytes *prometheus.CounterVec
-}
-
-func newTunnels() tunnels {
-	return tunnels{
-		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "freshet_edge_tunnels_total",
-			Help: "Connections to which the origin has given another protocol (WebSocket, say) that have ended, by how: closed by both sides, broken, or silent for too long. A rise of broken means that origins, parents or this node are restarted.",
-		}, []string{"end"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "freshet_edge_tunnel_bytes_total",
-			Help: "Bytes carried by such connections that have ended, by direction: up (from clients) or down.",
-		}, []string{"direction"}),
-	}
-}
-
-func (c *tunnels) ended(t *tunnel, end tunnelEnd) {
-	c.ends.WithLabelValues(string(end)).Inc()
-	c.bytes.WithLabelValues("up").Add(float64(t.up.bytes.Load()))
-	c.bytes.WithLabelValues("down").Add(float64(t.down.bytes.Load()))
 }

@@ -272,7 +272,7 @@ func TestExpectations(t *testing.T) {
 	x := startTiers(t)
 	origin := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refused" {
-			http.Error(w, "no", 401)
+			http.Error(w, "no", http.StatusUnauthorized)
 			return
 		}
 		body, err := io.ReadAll(r.Body)

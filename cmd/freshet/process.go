@@ -16,6 +16,7 @@ import (
 	"freshet/edge"
 	"freshet/edge/store/disk"
 	"freshet/edge/store/disk/index"
+	"freshet/internal/authority"
 	"freshet/internal/bus"
 	"freshet/internal/bus/jetstream"
 	"freshet/internal/cluster"
@@ -94,6 +95,9 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 		return fmt.Errorf("admin: %w", err)
 	}
 	defer admin[0].Close()
+	if env.Identity, err = openIdentity(env); err != nil {
+		return err
+	}
 	if !f.Alone() {
 		if env.Cluster, err = openCluster(f, shared, log); err != nil {
 			return err
@@ -105,7 +109,7 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 			return err
 		}
 		var closeBus func()
-		if env.Bus, closeBus, err = openBus(ctx, f, log); err != nil {
+		if env.Bus, closeBus, err = openBus(ctx, env); err != nil {
 			return err
 		}
 		defer closeBus()
@@ -139,6 +143,13 @@ func runNode(ctx context.Context, s *succession, f *node.File, shared *local.Clu
 			ready.Store(true)
 			close(opened)
 			return role.Run(ctx)
+		}},
+		run.Task{Name: "identity", Run: func(ctx context.Context) error {
+			if env.Identity == nil {
+				<-ctx.Done()
+				return nil
+			}
+			return env.Identity.Run(ctx)
 		}},
 		run.Task{Name: "last known", Run: func(ctx context.Context) error {
 			select {
@@ -214,10 +225,14 @@ func openCluster(f *node.File, shared *local.Cluster, log *slog.Logger) (cluster
 }
 
 // openBus connects to the bus; a distributor without an address runs it as well.
-func openBus(ctx context.Context, f *node.File, log *slog.Logger) (b bus.Bus, closeBus func(), err error) {
+func openBus(ctx context.Context, env node.Env) (b bus.Bus, closeBus func(), err error) {
+	f, log := env.File, env.Log
 	cfg := jetstream.Config{
 		Address: f.Bus.Address, User: f.Bus.User, Password: f.Bus.Password.Value(),
 		TLS: jetstream.TLS{CA: f.Bus.TLS.CA, Cert: f.Bus.TLS.Cert, Key: f.Bus.TLS.Key, ServerName: f.Bus.TLS.ServerName},
+	}
+	if env.Identity != nil {
+		cfg.Identity = env.Identity.ClientConfigRole(string(cluster.Distributor))
 	}
 	if f.Bus.Address != "" {
 		conn, err := jetstream.Connect(ctx, cfg, log)
@@ -229,9 +244,14 @@ func openBus(ctx context.Context, f *node.File, log *slog.Logger) (b bus.Bus, cl
 	if f.Role != cluster.Distributor {
 		return nil, nil, errors.New("bus.address is not set; only a distributor embeds the bus")
 	}
-	server, err := jetstream.Start(jetstream.ServerConfig{
+	serves := jetstream.ServerConfig{
 		Listen: f.Bus.Listen, Dir: filepath.Join(f.Data, "bus"), User: cfg.User, Password: cfg.Password,
-	}, log)
+	}
+	if env.Identity != nil {
+		serves.TLS, serves.RightsOf = env.Identity.ServerConfig(authority.Roles...), busRights
+		serves.PasswordToo = f.Identity.SecretToo
+	}
+	server, err := jetstream.Start(serves, log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -199,7 +199,9 @@ func (f *File) embedsBus() bool { return f.Role == cluster.Distributor && f.Bus.
 
 func (c checker) bus() {
 	if c.embedsBus() {
-		c.length("bus.password", c.Bus.Password, minPassword, "the other roles show it to the embedded bus")
+		if !c.Known() || c.Identity.SecretToo {
+			c.length("bus.password", c.Bus.Password, minPassword, "the other roles show it to the embedded bus")
+		}
 	} else if c.Bus.Address == "" && !c.Alone() {
 		c.report.Mistake("bus.address", "is missing: the role %s reaches the bus there, such as nats://10.0.0.1:7071", c.Role)
 	}

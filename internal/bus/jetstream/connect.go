@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -33,6 +34,8 @@ type Config struct {
 	Address        string // nats://host:port, several separated by commas
 	User, Password string
 	TLS            TLS // used if CA or Cert is set
+	// Identity is TLS towards the bus where TLS says nothing; nil for none.
+	Identity *tls.Config
 
 	Replicas int           // copies of the log among the servers, 1 or 3; 0 is 1
 	MaxAge   time.Duration // the log forgets records older than this; 0 is 30 days
@@ -91,6 +94,9 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	var away error
 	b.conn, err = nats.Connect(cfg.Address, options...)
 	if err != nil {
+		if cfg.Identity != nil && certificateRefused(err) {
+			return nil, fmt.Errorf("connect to bus %s: the server refuses the certificate of this node: %w", cfg.Address, err)
+		}
 		if refused(err) {
 			return nil, fmt.Errorf("connect to bus %s as %q: the server refuses user and password: %w", cfg.Address, cfg.User, err)
 		}
@@ -144,6 +150,13 @@ func refused(err error) bool {
 		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
+// certificateRefused reports whether a server has turned down what it was shown in the
+// handshake: it says so by an alert.
+func certificateRefused(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
+}
+
 func (b *Bus) options() ([]nats.Option, error) {
 	options := []nats.Option{
 		nats.Name("freshet"),
@@ -187,6 +200,8 @@ func (b *Bus) options() ([]nats.Option, error) {
 			return nil, err
 		}
 		options = append(options, nats.Secure(config))
+	} else if b.cfg.Identity != nil {
+		options = append(options, nats.Secure(b.cfg.Identity))
 	}
 	return options, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,18 +25,35 @@ const (
 	readyTimeout   = 10 * time.Second
 )
 
-// ServerConfig is what an embedded server needs; all of it but Listen.
+// ServerConfig is what an embedded server needs: Dir, and User and Password or TLS.
 type ServerConfig struct {
 	Listen   string // host:port; port 0 picks a free one. Default 127.0.0.1:7071
 	Dir      string // the log is kept here; made if it is not there
-	User     string
+	User     string // with Password lets in whoever shows both, to all that a node may
 	Password string
+
+	// TLS, if not nil, is what every connection over the network has to speak, and RightsOf
+	// what its certificate lets it do: user and password count for nothing then, unless
+	// PasswordToo lets in those who speak no TLS by them.
+	TLS         *tls.Config
+	RightsOf    func(*tls.ConnectionState) Rights
+	PasswordToo bool
 }
+
+// Rights are what somebody may do on the bus.
+type Rights int
+
+// The rights of connections.
+const (
+	NoRights  Rights = iota // is not let in
+	MayRead                 // reads the log, and sends and hears telemetry
+	MayAppend               // makes and seals logs and appends to them as well
+)
 
 // Server is a NATS server with JetStream in this process. It keeps the log in its
 // directory with every append synced to the disk.
 type Server struct {
-	cfg    ServerConfig
+	own    credentials // of Connect
 	nats   *natsserver.Server
 	keeper *Bus // seals logs
 }
@@ -50,8 +68,11 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Dir == "" || cfg.User == "" || cfg.Password == "" {
+	switch {
+	case cfg.Dir == "" || (cfg.TLS == nil || cfg.PasswordToo) && (cfg.User == "" || cfg.Password == ""):
 		return nil, errors.New("start bus server: a directory, a user and a password are needed")
+	case cfg.TLS != nil && cfg.RightsOf == nil:
+		return nil, errors.New("start bus server: nobody says what certificates allow")
 	}
 	// The server's own error for a port in use comes late and reads badly.
 	probe, err := net.Listen("tcp", cfg.Listen)
@@ -62,6 +83,11 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
 	}
 	self := credentials{user: "freshet-server", password: rand.Text()}
+	own := credentials{user: "freshet-here", password: rand.Text()}
+	users := logins{self: self, own: own, rightsOf: cfg.RightsOf}
+	if cfg.TLS == nil || cfg.PasswordToo {
+		users.all = credentials{cfg.User, cfg.Password}
+	}
 	srv, err := natsserver.NewServer(&natsserver.Options{
 		Host:                       host,
 		Port:                       port,
@@ -75,7 +101,11 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 		JetStreamMaxStore:          maxStore,
 		SyncAlways:                 true,
 		DisableJetStreamBanner:     true,
-		CustomClientAuthentication: logins{self, credentials{cfg.User, cfg.Password}},
+		CustomClientAuthentication: users,
+		TLS:                        cfg.TLS != nil,
+		TLSConfig:                  cfg.TLS,
+		TLSTimeout:                 dialTimeout.Seconds(),
+		AllowNonTLS:                cfg.TLS != nil && cfg.PasswordToo,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start bus server on %s: %w", cfg.Listen, err)
@@ -83,7 +113,7 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	l := &serverLog{log: log}
 	srv.SetLoggerV2(l, false, false, false)
 	srv.Start()
-	s := &Server{cfg: cfg, nats: srv}
+	s := &Server{own: own, nats: srv}
 	if err := s.waitReady(l); err != nil {
 		s.Shutdown()
 		return nil, fmt.Errorf("start bus server on %s in %s: %w", cfg.Listen, cfg.Dir, err)
@@ -142,7 +172,7 @@ func (s *Server) URL() string { return "nats://" + s.Addr() }
 // Connect is a bus to this server within the process, without a socket. cfg needs
 // neither address nor credentials.
 func (s *Server) Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
-	cfg.Address, cfg.User, cfg.Password, cfg.TLS = s.URL(), s.cfg.User, s.cfg.Password, TLS{}
+	cfg.Address, cfg.User, cfg.Password, cfg.TLS, cfg.Identity = s.URL(), s.own.user, s.own.password, TLS{}, nil
 	cfg.server = s.nats
 	return Connect(ctx, cfg, log)
 }
@@ -157,41 +187,58 @@ func (s *Server) Shutdown() {
 	s.nats.WaitForShutdown()
 }
 
-// credentials are of one user.
+// credentials are of one user; the zero ones are of nobody.
 type credentials struct{ user, password string }
 
 func (c credentials) of(opts *natsserver.ClientOpts) bool {
 	user := subtle.ConstantTimeCompare([]byte(opts.Username), []byte(c.user))
 	password := subtle.ConstantTimeCompare([]byte(opts.Password), []byte(c.password))
-	return user&password == 1
+	return c.password != "" && user&password == 1
 }
 
-// logins lets two users in.
+// logins say who is let in.
 type logins struct {
-	self credentials // of the server's own process, drawn at its start; may do everything
-	all  credentials
+	self     credentials // of the server's own process, drawn at its start; may do everything
+	own      credentials // of the distributor in it, likewise; may append
+	all      credentials // of nodes, where they have no certificates
+	rightsOf func(*tls.ConnectionState) Rights
 }
+
+// Whoever can append can purge everything, but nobody can unwrite the log.
+var notToUnwrite = []string{
+	"$JS.API.STREAM.DELETE.>",
+	"$JS.API.STREAM.PURGE.>",
+	"$JS.API.STREAM.MSG.DELETE.>",
+	"$JS.API.STREAM.RESTORE.>",
+	"$JS.API.STREAM.UPDATE.>",
+}
+
+// notToWrite is what readers may not do.
+var notToWrite = append([]string{logSubject, logSubject + ".>", sealCall, "$JS.API.STREAM.CREATE.>"}, notToUnwrite...)
 
 // Check is asked by the server about each connection.
 func (l logins) Check(conn natsserver.ClientAuthentication) bool {
-	opts := conn.GetOpts()
+	opts, state := conn.GetOpts(), conn.GetTLSConnectionState()
+	rights := NoRights
 	switch {
 	case l.self.of(opts):
 		conn.RegisterUser(&natsserver.User{Username: l.self.user})
 		return true
-	case !l.all.of(opts):
-		return false
+	case l.own.of(opts), state == nil && l.all.of(opts):
+		rights = MayAppend
+	case state != nil && l.rightsOf != nil:
+		rights = l.rightsOf(state)
 	}
-	// Whoever can append can purge everything, but nobody can unwrite the log.
+	denied := notToUnwrite
+	switch rights {
+	case NoRights:
+		return false
+	case MayRead:
+		denied = notToWrite
+	}
 	conn.RegisterUser(&natsserver.User{
-		Username: l.all.user,
-		Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: []string{
-			"$JS.API.STREAM.DELETE.>",
-			"$JS.API.STREAM.PURGE.>",
-			"$JS.API.STREAM.MSG.DELETE.>",
-			"$JS.API.STREAM.RESTORE.>",
-			"$JS.API.STREAM.UPDATE.>",
-		}}},
+		Username:    opts.Username,
+		Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: denied}},
 	})
 	return true
 }

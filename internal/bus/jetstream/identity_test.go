@@ -1,0 +1,228 @@
+package jetstream_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"freshet/internal/authority"
+	"freshet/internal/bus"
+	"freshet/internal/bus/jetstream"
+	"freshet/internal/command"
+)
+
+// world is a CA with a bus that knows its nodes.
+type world struct {
+	t      *testing.T
+	ca     string
+	server *jetstream.Server
+}
+
+func newCA(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if _, err := authority.Create(dir, "test", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func issue(t *testing.T, ca, role, node string, from time.Time, life time.Duration) authority.Files {
+	t.Helper()
+	files, _, err := authority.Issue(ca, t.TempDir(), authority.Order{Name: authority.Name{Role: role, Node: node}, Life: life}, false, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func identity(t *testing.T, ca, role, node string) *authority.Identity {
+	t.Helper()
+	id, err := authority.Open(issue(t, ca, role, node, time.Now(), time.Hour), nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func newWorld(t *testing.T, passwordToo bool) *world {
+	w := &world{t: t, ca: newCA(t)}
+	cfg := jetstream.ServerConfig{
+		Listen: "127.0.0.1:0", Dir: t.TempDir(), PasswordToo: passwordToo,
+		TLS: identity(t, w.ca, "distributor", "d-1").ServerConfig(authority.Roles...),
+		RightsOf: func(state *tls.ConnectionState) jetstream.Rights {
+			switch peer, _ := authority.PeerOf(state); peer.Role {
+			case "":
+				return jetstream.NoRights
+			case "distributor":
+				return jetstream.MayAppend
+			}
+			return jetstream.MayRead
+		},
+	}
+	if passwordToo {
+		cfg.User, cfg.Password = user, password
+	}
+	server, err := jetstream.Start(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	w.server = server
+	return w
+}
+
+// connect is a bus as a node with that TLS has it.
+func (w *world) connect(config *tls.Config) (*jetstream.Bus, error) {
+	b, err := jetstream.Connect(w.t.Context(), jetstream.Config{Address: w.server.URL(), User: "freshet", Identity: config}, slog.New(slog.DiscardHandler))
+	if err == nil {
+		w.t.Cleanup(b.Close)
+	}
+	return b, err
+}
+
+func (w *world) node(ca, role, node string) *tls.Config {
+	return identity(w.t, ca, role, node).ClientConfigRole("distributor")
+}
+
+// TestNodesByCertificate proves that certificates of the cluster's CA let nodes on the bus,
+// each to what its role may do, and nothing else does.
+func TestNodesByCertificate(t *testing.T) {
+	w := newWorld(t, false)
+	distributor, err := w.connect(w.node(w.ca, "distributor", "d-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, err := distributor.Create(t.Context(), command.FirstOf(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := distributor.Append(t.Context(), []byte("x"), head.Last); err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range []string{"edge", "mid", "origin", "router"} {
+		b, err := w.connect(w.node(w.ca, role, "n-1"))
+		if err != nil {
+			t.Fatalf("%s: %v", role, err)
+		}
+		now, err := b.Head(t.Context())
+		if err != nil || now.Last != head.Last+1 {
+			t.Errorf("%s: head %v, %v", role, now, err)
+		}
+		r, err := b.Read(t.Context(), now.Log, now.First)
+		if err != nil {
+			t.Fatalf("%s: %v", role, err)
+		}
+		if e, err := r.Next(t.Context()); err != nil || string(e.Data) != "x" {
+			t.Errorf("%s reads %q, %v", role, e.Data, err)
+		}
+		r.Close()
+		heard := make(chan string, 1)
+		stop, err := distributor.Subscribe(bus.SubjectProgress+".>", func(subject string, _ []byte) { heard <- subject })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Publish(bus.SubjectProgress+".n-1", []byte("y")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-heard:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s is not heard", role)
+		}
+		stop()
+	}
+	foreign := w.node(newCA(t), "edge", "e-1")
+	foreign.VerifyConnection = nil // that of the server is another matter
+	if _, err := w.connect(foreign); err == nil || !strings.Contains(err.Error(), "refuses the certificate") {
+		t.Errorf("a certificate of another CA: %v", err)
+	}
+	nobody := w.node(w.ca, "edge", "e-2")
+	nobody.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return new(tls.Certificate), nil }
+	if _, err := w.connect(nobody); err == nil {
+		t.Error("a client without a certificate is let in")
+	}
+	ended := w.node(w.ca, "edge", "e-3")
+	files := issue(t, w.ca, "edge", "e-3", time.Now().Add(-48*time.Hour), time.Hour)
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	if _, err := w.connect(ended); err == nil || !strings.Contains(err.Error(), "refuses the certificate") {
+		t.Errorf("a certificate that has ended: %v", err)
+	}
+	for what, options := range map[string][]nats.Option{
+		"without TLS": nil, "with a password": {nats.UserInfo(user, password)},
+		"with the password of the process": {nats.UserInfo("freshet-here", "")},
+	} {
+		if conn, err := nats.Connect(w.server.URL(), options...); err == nil {
+			conn.Close()
+			t.Errorf("%s somebody is let in", what)
+		}
+	}
+	own, err := w.server.Connect(t.Context(), jetstream.Config{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	if now, err := own.Head(t.Context()); err != nil {
+		t.Error(err)
+	} else if _, err := own.Append(t.Context(), []byte("z"), now.Last); err != nil {
+		t.Errorf("the distributor of the process: %v", err)
+	}
+}
+
+// TestReadersDoNotWrite proves that an edge can neither append to the log nor make or seal
+// one, by whatever means.
+func TestReadersDoNotWrite(t *testing.T) {
+	w := newWorld(t, false)
+	own, err := w.server.Connect(t.Context(), jetstream.Config{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	head, err := own.Create(t.Context(), command.FirstOf(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := nats.Connect(w.server.URL(), nats.Secure(w.node(w.ca, "edge", "e-1")),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, subject := range []string{"freshet.log", "freshet.log.x", "freshet.seal", "$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.X", "$JS.API.STREAM.DELETE.X"} {
+		if msg, err := conn.Request(subject, []byte(head.Log.String()), 300*time.Millisecond); err == nil {
+			t.Errorf("%s is answered: %s", subject, msg.Data)
+		}
+	}
+	if now, err := own.Head(t.Context()); err != nil || now != head {
+		t.Errorf("head %v, %v, want %v as before", now, err, head)
+	}
+}
+
+// TestPasswordToo proves that while a cluster gets identities nodes of both kinds are let in,
+// and still nobody else.
+func TestPasswordToo(t *testing.T) {
+	w := newWorld(t, true)
+	if _, err := w.connect(w.node(w.ca, "edge", "e-1")); err != nil {
+		t.Error(err)
+	}
+	b, err := jetstream.Connect(t.Context(), jetstream.Config{Address: w.server.URL(), User: user, Password: password}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Connected(); err != nil {
+		t.Error(err)
+	}
+	if _, err := nats.Connect(w.server.URL(), nats.UserInfo(user, "another")); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("another password: %v", err)
+	}
+}

@@ -115,9 +115,16 @@ type Parents struct {
 	now      atomic.Pointer[view]
 	turn     sync.Mutex // of Update and Refresh
 	members  []cluster.Node
+	most     int // askers of the origins within askersHold
+	since    time.Time
 	met      chan struct{}
 	meet     func()
 }
+
+// askersHold is how long those that ask the origins count on after they are gone, or not
+// ready: what they have asked may be under way, and who starts anew asks before all others
+// know it.
+const askersHold = 15 * time.Second
 
 // NewParents knows nobody but Config.Static until Update.
 func NewParents(cfg Config) *Parents {
@@ -163,7 +170,14 @@ func (p *Parents) Met() <-chan struct{} { return p.met }
 
 // look makes a view of the members.
 func (p *Parents) look() {
-	p.now.Store(p.cfg.view(p.members))
+	v := p.cfg.view(p.members)
+	if now := time.Now(); v.askers >= p.most || now.Sub(p.since) >= askersHold {
+		p.most, p.since = v.askers, now
+	} else {
+		v.askers = p.most
+		time.AfterFunc(askersHold-now.Sub(p.since), p.Refresh)
+	}
+	p.now.Store(v)
 	if p.cfg.Changed != nil {
 		p.cfg.Changed()
 	}
@@ -323,7 +337,8 @@ func authority(text string) string {
 // any, of the region in the key's order, then of other regions, then those of the tiers
 // above; and the origins. Mids that have more than their share already come after others.
 // Those that are not ready come after all that are, for a last try: the news of their
-// death may be wrong.
+// death may be wrong. That all mids are is not believed: they come before the origin then,
+// which they protect.
 func (p *Parents) For(s *site.Document, q Question) []Parent {
 	v := p.now.Load()
 	c := v.compiled(p, s)
@@ -336,6 +351,14 @@ func (p *Parents) For(s *site.Document, q Question) []Parent {
 	for i := range v.ready {
 		parents = p.list(parents, &v.ready[i], q.Key, c.tier)
 	}
+	unsure := func() {
+		for i := range v.unsure {
+			parents = p.list(parents, &v.unsure[i], q.Key, c.tier)
+		}
+	}
+	if len(v.ready) == 0 {
+		unsure()
+	}
 	if c.pool == nil {
 		for _, o := range v.origins.parents[:min(v.sound, mostOwn)] {
 			parents = append(parents, o.within(c.origin))
@@ -343,11 +366,11 @@ func (p *Parents) For(s *site.Document, q Question) []Parent {
 	} else {
 		parents = c.pool.list(parents, q, p.cfg.Unhealthy)
 	}
-	for i := range v.unsure {
-		parents = p.list(parents, &v.unsure[i], q.Key, c.tier)
+	if len(v.ready) > 0 {
+		unsure()
 	}
-	if unsure := v.origins.parents[v.sound:]; c.pool == nil {
-		for _, o := range unsure[:min(len(unsure), mostOwn)] {
+	if left := v.origins.parents[v.sound:]; c.pool == nil {
+		for _, o := range left[:min(len(left), mostOwn)] {
 			parents = append(parents, o.within(c.origin))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 	"sync"
 	"sync/atomic"
 
@@ -229,7 +230,8 @@ func openBus(ctx context.Context, env node.Env) (b bus.Bus, closeBus func(), err
 	f, log := env.File, env.Log
 	cfg := jetstream.Config{
 		Address: f.Bus.Address, User: f.Bus.User, Password: f.Bus.Password.Value(),
-		TLS: jetstream.TLS{CA: f.Bus.TLS.CA, Cert: f.Bus.TLS.Cert, Key: f.Bus.TLS.Key, ServerName: f.Bus.TLS.ServerName},
+		TLS:    jetstream.TLS{CA: f.Bus.TLS.CA, Cert: f.Bus.TLS.Cert, Key: f.Bus.TLS.Key, ServerName: f.Bus.TLS.ServerName},
+		MaxAge: time.Duration(f.Bus.Keep),
 	}
 	if env.Identity != nil {
 		cfg.Identity = env.Identity.ClientConfigRole(string(cluster.Distributor))
@@ -245,7 +247,7 @@ func openBus(ctx context.Context, env node.Env) (b bus.Bus, closeBus func(), err
 		return nil, nil, errors.New("bus.address is not set; only a distributor embeds the bus")
 	}
 	serves := jetstream.ServerConfig{
-		Listen: f.Bus.Listen, Dir: filepath.Join(f.Data, "bus"), User: cfg.User, Password: cfg.Password,
+		Listen: f.Bus.Listen, Dir: filepath.Join(f.Data, "bus"), Keep: cfg.MaxAge, User: cfg.User, Password: cfg.Password,
 	}
 	if env.Identity != nil {
 		serves.TLS, serves.RightsOf = env.Identity.ServerConfig(authority.Roles...), busRights

@@ -76,11 +76,12 @@ type TLS struct {
 // Bus chooses the bus. A distributor embeds it unless Address is set; every other
 // role needs Address.
 type Bus struct {
-	Address  string          `yaml:"address,omitempty" doc:"nats://host:port of the bus, several separated by commas; empty on a distributor that embeds it."`
-	Listen   string          `yaml:"listen,omitempty" default:"127.0.0.1:7071" doc:"distributor: where the embedded bus listens for the other roles."`
-	User     string          `yaml:"user,omitempty" default:"freshet" doc:"The user name on the bus."`
-	Password document.Secret `yaml:"password,omitempty" doc:"The password on the bus; at least 16 characters where the bus is embedded. With identity the embedded bus knows nodes by their certificates, and needs none."`
-	TLS      TLS             `yaml:"tls,omitempty" doc:"TLS to the bus, used when ca or cert is set, in place of identity."`
+	Address  string            `yaml:"address,omitempty" doc:"nats://host:port of the bus, several separated by commas; empty on a distributor that embeds it."`
+	Listen   string            `yaml:"listen,omitempty" default:"127.0.0.1:7071" doc:"distributor: where the embedded bus listens for the other roles."`
+	Keep     document.Duration `yaml:"keep,omitempty" default:"30d" min:"1h" max:"3650d" doc:"distributor: how long the command log keeps commands, which is the audit trail. A node that was away for longer begins with an empty cache. With an address it holds for logs that are made from now on."`
+	User     string            `yaml:"user,omitempty" default:"freshet" doc:"The user name on the bus."`
+	Password document.Secret   `yaml:"password,omitempty" doc:"The password on the bus; at least 16 characters where the bus is embedded. With identity the embedded bus knows nodes by their certificates, and needs none."`
+	TLS      TLS               `yaml:"tls,omitempty" doc:"TLS to the bus, used when ca or cert is set, in place of identity."`
 }
 
 // Cache is an edge's or a mid's cache.

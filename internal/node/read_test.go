@@ -53,7 +53,7 @@ func TestRead(t *testing.T) {
 		Role: cluster.Edge, Name: "e", PoP: "default", Region: "default", Listen: []string{"127.0.0.1:80"},
 		Admin: "127.0.0.1:9101", Drain: document.Duration(10 * time.Second), Log: Log{Level: "info", Format: "text"},
 		Cluster: Cluster{Kind: "local", Address: "127.0.0.1:8500", Prefix: "freshet"},
-		Bus:     Bus{Address: "nats://b:1", Listen: "127.0.0.1:7071", User: "freshet"},
+		Bus:     Bus{Address: "nats://b:1", Listen: "127.0.0.1:7071", Keep: document.Duration(30 * 24 * time.Hour), User: "freshet"},
 		Cache:   Cache{Memory: 256 << 20, Scrub: 4 << 20},
 		HTTPS:   HTTPS{MinVersion: "1.2"},
 		Limits:  leastLimits,

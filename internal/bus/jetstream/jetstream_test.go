@@ -295,6 +295,50 @@ func TestSealedLogsAreFew(t *testing.T) {
 	}
 }
 
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not: %s", what)
+		}
+	}
+}
+
+// TestKeep: a log that is there keeps its records for as long as its server is told, and
+// all else stays as it was.
+func TestKeep(t *testing.T) {
+	m := startMachine(t)
+	b := m.connect()
+	made, err := b.Create(t.Context(), command.FirstOf(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := made.Last
+	for range 3 {
+		if last, err = b.Append(t.Context(), []byte("x"), last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.cfg.Keep = 100 * time.Millisecond
+	m.restart()
+	eventually(t, "the log has forgotten its records", func() bool {
+		head, err := b.Head(t.Context())
+		return err == nil && head == bus.Head{Log: made.Log, First: last + 1, Last: last}
+	})
+	m.cfg.Keep = time.Hour
+	m.restart()
+	eventually(t, "a record is appended", func() bool {
+		_, err := b.Append(t.Context(), []byte("y"), last)
+		return err == nil
+	})
+	m.restart()
+	eventually(t, "the record is there", func() bool {
+		head, err := b.Head(t.Context())
+		return err == nil && head == bus.Head{Log: made.Log, First: last + 1, Last: last + 1}
+	})
+}
+
 func TestStartErrors(t *testing.T) {
 	m := startMachine(t)
 	file := filepath.Join(t.TempDir(), "file")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -99,6 +100,33 @@ func (b *Bus) seal(ctx context.Context, id command.LogID) error {
 	if err := b.dropSealed(ctx); err != nil {
 		b.log.Warn("old command logs not removed", "err", err)
 	}
+	return nil
+}
+
+// keepFor sets how long the log keeps its records; no log is no error.
+func (b *Bus) keepFor(ctx context.Context, keep time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	stream, err := b.lookUp(ctx)
+	if errors.Is(err, bus.ErrNoLog) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("set how long the command log is kept: %w", err)
+	}
+	cfg := stream.CachedInfo().Config
+	if cfg.MaxAge == keep {
+		return nil
+	}
+	was := cfg.MaxAge
+	cfg.MaxAge = keep
+	if cfg.Duplicates > keep {
+		cfg.Duplicates = keep // the server's condition
+	}
+	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("set how long the command log is kept: %w", err)
+	}
+	b.log.Info("command log is kept for another time now", "keep", keep, "before", was)
 	return nil
 }
 

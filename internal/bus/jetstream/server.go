@@ -27,8 +27,11 @@ const (
 
 // ServerConfig is what an embedded server needs: Dir, and User and Password or TLS.
 type ServerConfig struct {
-	Listen   string // host:port; port 0 picks a free one. Default 127.0.0.1:7071
-	Dir      string // the log is kept here; made if it is not there
+	Listen string // host:port; port 0 picks a free one. Default 127.0.0.1:7071
+	Dir    string // the log is kept here; made if it is not there
+	// Keep is how long the log that is there keeps records from now on; 0 leaves that as it
+	// is. A log that is made later has its Config's MaxAge.
+	Keep     time.Duration
 	User     string // with Password lets in whoever shows both, to all that a node may
 	Password string
 
@@ -121,6 +124,9 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	s.keeper, err = Connect(context.Background(), Config{Address: s.URL(), User: self.user, Password: self.password, server: srv}, log)
 	if err == nil {
 		err = s.keeper.serveSeals()
+	}
+	if err == nil && cfg.Keep > 0 {
+		err = s.keeper.keepFor(context.Background(), cfg.Keep)
 	}
 	if err != nil {
 		s.Shutdown()

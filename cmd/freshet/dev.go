@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"freshet/internal/authority"
 	"freshet/internal/cluster"
 	"freshet/internal/document"
 	"freshet/internal/node"
@@ -80,6 +81,7 @@ const (
 	devDNSPort    = 5353
 	devAPIPort    = 7070
 	devBusPort    = 7071
+	devTierPort   = 7443
 	devAdminPort  = 9101
 )
 
@@ -132,7 +134,7 @@ func (d *dev) run(ctx context.Context) error {
 // nodeFiles writes the node files and reads them back, as any process would.
 func (d *dev) nodeFiles() ([]*node.File, error) {
 	secrets := make(map[string]string)
-	for _, name := range []string{"token", "cluster", "bus"} {
+	for _, name := range []string{"token", "cluster"} {
 		path, err := d.secret(name)
 		if err != nil {
 			return nil, err
@@ -150,6 +152,9 @@ func (d *dev) nodeFiles() ([]*node.File, error) {
 	}
 	var files []*node.File
 	for i, f := range d.nodes() {
+		if f.Identity, err = d.identity(f); err != nil {
+			return nil, err
+		}
 		f.PoP, f.Region = "dev", "dev"
 		f.Admin = d.addr("127.0.0.1", devAdminPort+i)
 		f.Data = filepath.Join(d.data, f.Name)
@@ -159,7 +164,6 @@ func (d *dev) nodeFiles() ([]*node.File, error) {
 		f.Log.Level = d.logLevel
 		f.Token = document.SecretFile(secrets["token"])
 		f.Cluster.Secret = document.SecretFile(secrets["cluster"])
-		f.Bus.Password = document.SecretFile(secrets["bus"])
 		if f.Role == cluster.Distributor {
 			f.Bus.Listen = d.addr("127.0.0.1", devBusPort)
 		} else {
@@ -190,6 +194,7 @@ func (d *dev) nodes() []*node.File {
 	origin.Listen = []string{d.addr("127.0.0.1", devOriginPort)}
 	mid := node.New(cluster.Mid, "mid-1")
 	mid.Listen = []string{d.addr("127.0.0.1", devMidPort)}
+	origin.Tier, mid.Tier = []string{d.addr("127.0.0.1", devTierPort)}, []string{d.addr("127.0.0.1", devTierPort+1)}
 	files := []*node.File{distributor, origin, mid}
 	for i, ip := range devEdges {
 		edge := node.New(cluster.Edge, fmt.Sprintf("edge-%d", i+1))
@@ -221,6 +226,29 @@ func (d *dev) secret(name string) (string, error) {
 		return "", err
 	}
 	return path, os.WriteFile(path, []byte(hex.EncodeToString(random[:])+"\n"), 0o600)
+}
+
+// devRenew is what a node's certificate has left when another is issued.
+const devRenew = 60 * 24 * time.Hour
+
+// identity is a node's certificate, by a CA of the demo CDN's own. What was issued before is
+// kept as long as it is good.
+func (d *dev) identity(f *node.File) (node.Identity, error) {
+	ca, dir := filepath.Join(d.data, "ca"), filepath.Join(d.data, "identities")
+	now := time.Now()
+	if _, err := os.Stat(filepath.Join(ca, authority.CAKeyFile)); errors.Is(err, fs.ErrNotExist) {
+		if _, err := authority.Create(ca, "dev", now); err != nil {
+			return node.Identity{}, err
+		}
+	}
+	name := authority.Name{Role: string(f.Role), Node: f.Name}
+	files := authority.FilesOf(dir, name)
+	if certs, err := authority.Read(files.Cert); err != nil || certs[0].NotAfter.Sub(now) < devRenew {
+		if _, _, err := authority.Issue(ca, dir, authority.Order{Name: name, Life: authority.LeafLife}, true, now); err != nil {
+			return node.Identity{}, err
+		}
+	}
+	return node.Identity{CA: files.CA, Cert: files.Cert, Key: files.Key}, nil
 }
 
 // provisionTimeout is how long the CDN may take to come up.

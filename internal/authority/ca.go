@@ -70,15 +70,21 @@ type Order struct {
 	Life  time.Duration
 }
 
+// FilesOf are the files of a node's identity in a directory, as Issue calls them.
+func FilesOf(dir string, name Name) Files {
+	return Files{
+		CA: filepath.Join(dir, CAFile), Cert: filepath.Join(dir, name.Node+".crt"), Key: filepath.Join(dir, name.Node+".key"),
+	}
+}
+
 // Issue has the CA in caDir sign a certificate for a node, and writes it with a new key,
 // as NAME.crt and NAME.key, and the CA's certificate, as ca.crt, to dir, which is made if
 // it is not there. A certificate that is there is replaced only with renew: else
 // fs.ErrExist.
 func Issue(caDir, dir string, order Order, renew bool, now time.Time) (Files, *x509.Certificate, error) {
-	node := order.Name.Node
-	files := Files{CA: filepath.Join(dir, CAFile), Cert: filepath.Join(dir, node+".crt"), Key: filepath.Join(dir, node+".key")}
+	files := FilesOf(dir, order.Name)
 	if files.CA == files.Cert {
-		return files, nil, fmt.Errorf("issue certificate: a node cannot be called %s: its files would be the CA's", node)
+		return files, nil, fmt.Errorf("issue certificate: a node cannot be called %s: its files would be the CA's", order.Name.Node)
 	}
 	if _, err := ParseURI(order.Name.URI()); err != nil {
 		return files, nil, fmt.Errorf("issue certificate: %w", err)

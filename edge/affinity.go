@@ -16,6 +16,7 @@ import (
 type asker struct {
 	client netip.Addr
 	server string // to which a cookie binds it
+	stale  bool   // what is stored is wanted alone, stale or not
 }
 
 // asker is who asks, for a request whose answer is for nobody else.
@@ -36,6 +37,11 @@ func (w *walk) asker() (a asker) {
 func (a asker) tell(h *header.Block) error {
 	if err := hop.SetClient(h, a.client); err != nil {
 		return err
+	}
+	if a.stale {
+		if err := hop.AskStale(h); err != nil {
+			return err
+		}
 	}
 	return hop.SetAffinity(h, a.server)
 }

@@ -61,6 +61,7 @@ type Edge struct {
 	fills    *upstream.Group
 	metrics  *metrics
 	traffic  traffic
+	troubles troubles
 	slicing  slicing
 	recent   recent
 	access   *accesslog.Log // nil for none

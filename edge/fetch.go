@@ -48,7 +48,10 @@ func (w *walk) fill(method string) *fill {
 // called before the request is answered.
 func (e *Edge) spec(w *walk, method string, fence hop.Fence) (spec upstream.Spec, quiet func()) {
 	inform, quiet := informer(w.to)
-	return w.fill(method).spec(fence, inform, w.seenKey, w.seenCount), quiet
+	f := w.fill(method)
+	spec = f.spec(fence, inform, w.seenKey, w.seenCount)
+	w.heed(f, &spec, fence)
+	return spec, quiet
 }
 
 // spec says how to carry the fill out. looked is the count of changes of what stands

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"freshet/edge/exchange"
 	"freshet/edge/policy"
@@ -51,8 +52,10 @@ func (f *fill) question() upstream.Question {
 // answer 304 to something else than what was asked for is asked for again whole.
 func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.Fence, inform func(int, *header.Block)) (*upstream.Reply, error) {
 	conditional := f.base != nil && f.req.Method == http.MethodGet
+	var asked sync.Map // names of parents
 	for {
-		reply, err := f.edge.ask(ctx, f.doc, parents, fence, f.asker, func(p upstream.Parent) (upstream.Request, error) {
+		request := func(p upstream.Parent) (upstream.Request, error) {
+			asked.Store(p.Name, true)
 			up := upstream.Request{
 				Key: f.key.Text, Method: f.req.Method, Host: f.rules.Authority, Target: f.rules.Target,
 				Header: f.rules.FillHeader(f.req), Inform: inform,
@@ -68,7 +71,11 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 				err = up.Header.Set("Range", f.ask.field)
 			}
 			return up, err
-		})
+		}
+		reply, err := f.edge.ask(ctx, f.doc, parents, fence, f.asker, request)
+		if err != nil || reply.Status >= 500 {
+			reply, err = f.lastResort(ctx, parents, &asked, fence, reply, err, request)
+		}
 		if err != nil || reply.Status != http.StatusNotModified {
 			return reply, err
 		}

@@ -17,6 +17,7 @@ type metrics struct {
 	refreshes, collapsed, aborted prometheus.Counter
 	upstream                      *prometheus.CounterVec
 	unstored                      *prometheus.CounterVec
+	spared                        *prometheus.CounterVec
 	tunnels                       tunnels
 }
 
@@ -43,9 +44,16 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 			Name: "freshet_edge_unstored_total",
 			Help: "Answers that were not stored, by reason. A rise means that content is not cacheable as its origin sends it.",
 		}, []string{"reason"}),
+		spared: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_edge_spared_requests_total",
+			Help: "Requests answered without asking parents, as none had an answer for the key a moment ago: with what is stale, or the error. A rise means that parents or the origin are in trouble.",
+		}, []string{"answer"}),
+	}
+	for _, answer := range []string{"stale", "error"} {
+		m.spared.WithLabelValues(answer)
 	}
 	for _, c := range []prometheus.Collector{
-		&m.requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored, m.tunnels.ends, m.tunnels.bytes,
+		&m.requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_marks",
 			Help: "Purge marks held in RAM. It rises with purges and is bounded.",

@@ -184,7 +184,10 @@ func TestInvalidatedContentWhileTheOriginIsDown(t *testing.T) {
 	x.origin.serve.Store(up)
 	version := x.origin.publish("/e")
 	for _, n := range []*tier{e1, e2, e3} {
-		n.want(t, "/e", version)
+		x.wait(n.name+" asks for it again", func() bool { // it spares its parents for a moment
+			v, _ := n.fetchVersion("/e", "")
+			return v == version
+		})
 		wantStatus(t, n.want(t, "/e", version), n.pseudonym+"; hit")
 	}
 }

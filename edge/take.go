@@ -28,6 +28,9 @@ func (w *walk) fetch(attempt int) (answered bool) {
 	quiet()
 	if err != nil {
 		a.fill.Leave()
+		if w.stale == nil && w.triesAgain(a, err) {
+			return w.fetch(attempt)
+		}
 		w.failOrStale(err)
 		return true
 	}
@@ -79,7 +82,7 @@ func (w *walk) take(a *arrival) (answered bool) {
 	w.status.hit = false
 	w.status.forwarded(reply.Status, r != nil && !r.Transient, !a.leader)
 	if !a.leader {
-		if r == nil || !shareable(r) {
+		if r == nil || !shareable(r) && !reply.Truth.IfError {
 			w.alone = true // everybody asks for himself
 			return false
 		}

@@ -24,9 +24,12 @@ import (
 //	           usable as it is                -> hit
 //	           within stale-while-revalidate  -> hit, and a refresh behind it
 //	           wanted from the cache alone    -> 504
+//	spared   has nobody above had an answer for it a moment ago?
+//	           -> what is stale, if it may be used then, else 502/504
 //	fetch    join the fill for its key or start one (a conditional one, where something
 //	         is stored that can be validated), and wait for the head
-//	           nobody answers -> what is stale, if it may be used then, else 502/504
+//	           nobody answers -> what is stale, if it may be used then; else one of those
+//	                             who waited tries again for all; else 502/504
 //	judge    is what arrived for this request, and true as of its arrival?
 //	           no  -> recall again, asking for more; the third time past every cache
 //	           yes -> deliver, while it is still arriving
@@ -73,15 +76,16 @@ type course struct {
 	trusted bool                  // from a node of this cluster
 	fence   hop.Fence             // what that node asks for
 
-	ask    ask                // what a fetch asks for
-	whole  bool               // ranges are of no use: what the client wants is asked for as it is
-	came   *arrival           // what a parent has sent in place of a slice
-	base   *response.Response // stored and true, but to be validated
-	stale  *response.Response // base, if it may be used when no parent answers
-	status cacheStatus
-	sent   sent          // for the access log
-	again  time.Duration // when a client that got nothing may come again; 0 says nothing
-	bound  string        // what the site's cookie of affinity calls the server that has answered
+	ask     ask                // what a fetch asks for
+	whole   bool               // ranges are of no use: what the client wants is asked for as it is
+	came    *arrival           // what a parent has sent in place of a slice
+	base    *response.Response // stored and true, but to be validated
+	stale   *response.Response // base, if it may be used when no parent answers
+	status  cacheStatus
+	patient patient
+	sent    sent          // for the access log
+	again   time.Duration // when a client that got nothing may come again; 0 says nothing
+	bound   string        // what the site's cookie of affinity calls the server that has answered
 
 	// What this node counted when the last fence was made: before it, so that nothing
 	// that came after can look as if it had been known.
@@ -190,7 +194,7 @@ func (w *walk) past() string {
 
 func (w *walk) lookUp() {
 	for attempt := 1; attempt <= maxAttempts; attempt++ {
-		if w.recall() || w.fetch(attempt) {
+		if w.recall() || w.spared() || w.fetch(attempt) {
 			return
 		}
 	}
@@ -338,6 +342,9 @@ func (w *walk) demand(attempt int) hop.Fence {
 
 // refresh validates what was served stale, behind the client's back.
 func (w *walk) refresh(r *response.Response) {
+	if w.waits() {
+		return
+	}
 	if !w.req.Header.Has("Range") && w.edge.fills.Refreshing(w.fillsTogether(), w.demand(1)) {
 		return // as mostly: many are served what is stale while one refreshes it
 	}

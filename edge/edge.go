@@ -115,6 +115,7 @@ func New(env node.Env) (*Edge, error) {
 		return nil, err
 	}
 	e.sites.Store(&sites{snapshot: site.NewSnapshot(0, nil)})
+	e.table.SetHosts(e.hostsOf)
 	e.slicing.done = ctx.Done()
 	if env.Admin != nil {
 		env.Admin.Handle("GET /explain", http.HandlerFunc(e.explainPage))
@@ -254,18 +255,23 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 
 // What the edge can carry out as it stands; of anything else it purges the sites, or all.
 var (
-	appliedKinds  = []command.Kind{command.Purge, command.Invalidate}
+	appliedKinds  = []command.Kind{command.Purge, command.Invalidate, command.Ban}
 	appliedScopes = []command.ScopeKind{
 		command.ScopeURL, command.ScopeKey, command.ScopePrefix, command.ScopeTag, command.ScopeSite, command.ScopeAll,
+		command.ScopeMatch,
 	}
 )
 
 // Apply carries out a command of the log.
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 	e.recent.note(seq, c)
-	c = c.Only(appliedKinds, appliedScopes, false)
-	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At}
+	c = c.Only(appliedKinds, appliedScopes, true)
+	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At, Until: c.NoStoreUntil()}
 	for _, scope := range c.Scopes {
+		if scope.Kind == command.ScopeMatch {
+			effect.Bans = append(effect.Bans, invalidate.Ban{Site: scope.Site, Match: scope.Match})
+			continue
+		}
 		effect.Scopes = append(effect.Scopes, e.sites.Load().scopeHashes(scope)...)
 	}
 	e.table.Apply(seq, effect)

@@ -34,6 +34,7 @@ var (
 		invalidate.OfOtherLog: "it was fetched under another command log",
 		invalidate.BelowFloor: "it was fetched before the floor, below which purges are no longer remembered",
 		invalidate.OfMark:     "a purge covers it",
+		invalidate.OfBan:      "a ban covers it",
 	}
 	unstoredWhy = map[httpcache.NoStore]string{
 		httpcache.ByMethod:     "only answers to GET are stored",
@@ -110,7 +111,7 @@ func (w *walk) missingWhy(held *response.Response, vary []string) string {
 	}
 	if death := w.edge.table.Test(held); death != invalidate.Living {
 		why := "what is stored is dead: " + deadWhy[death]
-		if mark := w.edge.table.Fence(held.Scopes).Hard; death == invalidate.OfMark && mark > 0 {
+		if mark := w.edge.table.FenceOf(held.Key.Text, held.Scopes).Hard; (death == invalidate.OfMark || death == invalidate.OfBan) && mark > 0 {
 			why += fmt.Sprintf(" (%s)", w.edge.recent.name(mark))
 		}
 		return why

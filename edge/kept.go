@@ -46,8 +46,13 @@ type changes [changeSlots]atomic.Uint32
 
 func (c *changes) of(key response.Key) uint32 { return c[key.Sum.Hi%changeSlots].Load() }
 
-// put stores r. All that this node stores goes through here.
+// put stores r, unless a command says that nothing such is stored for a while. All that
+// this node stores goes through here.
 func (e *Edge) put(r *response.Response) {
+	if e.table.Barred(r, e.now()) {
+		e.metrics.barred.Inc()
+		return
+	}
 	e.store.Put(r)
 	e.slicing.changes[r.Key.Sum.Hi%changeSlots].Add(1)
 }

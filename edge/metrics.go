@@ -15,6 +15,7 @@ import (
 type metrics struct {
 	requests                      requests
 	refreshes, collapsed, aborted prometheus.Counter
+	barred                        prometheus.Counter
 	upstream                      *prometheus.CounterVec
 	unstored                      *prometheus.CounterVec
 	spared                        *prometheus.CounterVec
@@ -27,6 +28,10 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 		refreshes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "freshet_edge_refreshes_total",
 			Help: "Fetches begun in the background for what was served within stale-while-revalidate.",
+		}),
+		barred: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_barred_total",
+			Help: "Responses, and parts and notes of them, that were not stored because a purge or ban said that nothing it covers is, for a while. A rise means such a command on content that is asked for.",
 		}),
 		collapsed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "freshet_edge_collapsed_total",
@@ -53,11 +58,19 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 		m.spared.WithLabelValues(answer)
 	}
 	for _, c := range []prometheus.Collector{
-		&m.requests, m.refreshes, m.collapsed, m.aborted, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes,
+		&m.requests, m.refreshes, m.collapsed, m.aborted, m.barred, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_marks",
 			Help: "Purge marks held in RAM. It rises with purges and is bounded.",
 		}, func() float64 { return float64(table.Marks()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "freshet_edge_bans",
+			Help: "Bans held, which every response is tested against once. It rises with bans and is bounded: beyond that the oldest becomes a mark on its site.",
+		}, func() float64 { return float64(table.Bans()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "freshet_edge_barred_scopes",
+			Help: "Scopes of which nothing is stored for a while, by commands. It falls when their time ends.",
+		}, func() float64 { return float64(table.Windows()) }),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -16,16 +16,17 @@ import (
 
 // scratch is the memory that a walk leaves to the next one.
 type scratch struct {
-	rules  policy.Decision
-	text   []byte          // of the key
-	chosen []byte          // of the variant's key
-	line   []byte          // of a field's value
-	held   content         // to answer with
-	life   httpcache.Facts // of what is stored, under a soft mark
-	out    exchange.Answer
-	lines  accesslog.Encoder // of the access log
-	extra  header.Block      // of out
-	draft  header.Draft      // of out's Header, where it is not the stored one
+	rules    policy.Decision
+	text     []byte                  // of the key
+	chosen   []byte                  // of the variant's key
+	line     []byte                  // of a field's value
+	held     content                 // to answer with
+	life     httpcache.Facts         // of what is stored, under a soft mark
+	covering [3][]response.ScopeHash // of a fence
+	out      exchange.Answer
+	lines    accesslog.Encoder // of the access log
+	extra    header.Block      // of out
+	draft    header.Draft      // of out's Header, where it is not the stored one
 }
 
 // enlist makes w the walk of a request.
@@ -38,7 +39,7 @@ func (w *walk) enlist(e *Edge, ctx context.Context, req *exchange.Request, to ex
 func (w *walk) end() {
 	w.course = course{}
 	w.rules.Reset()
-	w.held, w.out = content{}, exchange.Answer{}
+	w.held, w.out, w.covering = content{}, exchange.Answer{}, [3][]response.ScopeHash{}
 }
 
 // own makes the walk share nothing with the listener but the body of its request and the

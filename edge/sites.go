@@ -50,6 +50,14 @@ func (e *Edge) setSites(snapshot *site.Snapshot) {
 // byHost finds the site that serves a host; nil if there is none.
 func (s *sites) byHost(host string) *policy.Site { return s.compiled[s.snapshot.ByHost(host)].policy }
 
+// hostsOf are the hosts of a site, as its document has them; nil if it is not known.
+func (e *Edge) hostsOf(site string) []string {
+	if doc := e.sites.Load().snapshot.ByName(site); doc != nil {
+		return doc.Hosts
+	}
+	return nil
+}
+
 // scopeHashes are the marks that a command's scope sets here: a URL is purged as it
 // was given and as the site's key policy reads it; a surrogate key also as a cache group
 // (RFC 9875), and on what has more keys than are told apart.

@@ -80,7 +80,7 @@ func (w *walk) take(a *arrival) (answered bool) {
 	defer func() { leave() }()
 	reply, r := f.Reply(), f.Response()
 	w.status.hit = false
-	w.status.forwarded(reply.Status, r != nil && !r.Transient, !a.leader)
+	w.status.forwarded(reply.Status, r != nil && !r.Transient && !e.table.Barred(r, e.now()), !a.leader)
 	if !a.leader {
 		if r == nil || !shareable(r) && !reply.Truth.IfError {
 			w.alone = true // everybody asks for himself

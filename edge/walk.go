@@ -325,12 +325,13 @@ func (w *walk) satisfies(r *response.Response) bool {
 // demand is the fence for a fetch: what this node knows, and what its child asks.
 func (w *walk) demand(attempt int) hop.Fence {
 	w.demanded.generation, w.demanded.touches = w.edge.table.Generation(), w.edge.table.Touches()
-	fence := w.edge.table.Fence(w.covers())
+	covering := append(w.covering[:0], w.covers())
 	for _, r := range w.copies { // of what is held, dead or not, the tags are known (rule 10 of the protocol)
 		if r != nil {
-			fence = fence.Max(w.edge.table.Fence(r.Scopes))
+			covering = append(covering, r.Scopes)
 		}
 	}
+	fence := w.edge.table.FenceOf(w.key.Text, covering...)
 	if attempt >= 3 {
 		fence.Born = max(w.edge.table.Clock().Seq, fence.Highest())
 	}

@@ -64,8 +64,10 @@ func (t *Table) restart(clock command.Clock, keyed uint64) error {
 		m = *was // called again: what was fetched since the last call is not of before
 	}
 	t.keyed = keyed
+	t.keepWindows()
 	err := t.journal.Rewrite(func() *State {
 		s := t.touches.state()
+		s.Windows = t.windows.all()
 		s.Clock, s.Floor, s.Generation, s.Keyed = m.clock, m.floor, m.generation, keyed
 		return s
 	})
@@ -89,7 +91,8 @@ func (t *Table) Run(ctx context.Context) error {
 			case <-time.After(touchDelay):
 			case <-ctx.Done():
 			}
-		case <-tick.C:
+		case now := <-tick.C:
+			t.windows.end(now.UnixMilli())
 		case <-ctx.Done():
 			t.Tend()
 			return nil
@@ -115,6 +118,10 @@ func (t *Table) Tend() {
 // state is what the table knows. writing must be held.
 func (t *Table) state() *State {
 	s, now := t.touches.state(), t.now.Load()
+	s.Windows = t.windows.all()
+	if bans := t.bans.Load(); bans != nil {
+		s.Bans = *bans
+	}
 	s.Clock, s.Floor, s.Generation, s.Keyed = now.clock, now.floor, now.generation, t.keyed
 	s.Marks = func(yield func(response.ScopeHash, command.Seq) bool) {
 		t.hard.each(func(scope response.ScopeHash, at *atomic.Uint64) bool {

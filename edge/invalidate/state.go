@@ -26,6 +26,9 @@ type State struct {
 	Marks   iter.Seq2[response.ScopeHash, command.Seq]
 	Touched iter.Seq2[response.ScopeHash, uint64]
 	Softs   iter.Seq2[response.ScopeHash, hop.Soft] // a scope once for each soft mark on it
+
+	Windows map[response.ScopeHash]int64 // what is not stored, until a time in Unix milliseconds
+	Bans    []Ban
 }
 
 // NewGeneration draws a generation. It is random, so that no loss of what was known
@@ -41,6 +44,12 @@ func NewGeneration() uint64 {
 // ErrFull says that a journal has no room for what was to be added.
 var ErrFull = errors.New("journal is full")
 
+// Room is how much a state may have.
+type Room struct {
+	Marks, Touched, Windows int
+	BanBytes                int // of their texts
+}
+
 // Journal keeps what a table knows over a restart of the process (package journal).
 // It may be used from any goroutine.
 //
@@ -48,9 +57,10 @@ var ErrFull = errors.New("journal is full")
 // brought the journal to a state that is known. The journal logs that and counts it.
 // Likewise ErrFull, which is no fault: the journal is to be written anew at once.
 type Journal interface {
-	// Room is how many marks and touched scopes a state may have that is written to it.
-	Room() (marks, touched int)
-	// Applied adds a command: its sequence and what it does. Durable after Sync.
+	// Room is how much a state may have that is written to it.
+	Room() Room
+	// Applied adds a command: its sequence and what it does, with bans that are whole.
+	// Durable after Sync.
 	Applied(seq command.Seq, e Effect) error
 	// Forgot adds that the floor was raised and the marks up to it forgotten. Durable
 	// after Sync.
@@ -75,7 +85,9 @@ type Journal interface {
 // nowhere is the journal of a node that keeps nothing over a restart.
 type nowhere struct{}
 
-func (nowhere) Room() (marks, touched int)                       { return MaxMarks, MaxTouched }
+func (nowhere) Room() Room {
+	return Room{MaxMarks, MaxTouched, MaxWindows, MaxBanBytes}
+}
 func (nowhere) Applied(command.Seq, Effect) error                { return nil }
 func (nowhere) Forgot(command.Seq) error                         { return nil }
 func (nowhere) Touched(response.ScopeHash, uint64, uint64) error { return nil }

@@ -27,6 +27,25 @@ type Effect struct {
 	Scopes []response.ScopeHash // what it marks
 	Soft   bool                 // what it covers is stale from At on; else it is dead
 	At     time.Time            // when the command was appended
+	Until  time.Time            // up to then nothing is stored that it covers; the zero time: it may be
+	Bans   []Ban                // of their predicates Site and Match alone are looked at
+}
+
+// until is Until as windows have it.
+func (e *Effect) until() int64 {
+	if e.Until.IsZero() {
+		return 0
+	}
+	return e.Until.UnixMilli()
+}
+
+// bansAt are the bans of the effect of the command at seq.
+func (e *Effect) bansAt(seq command.Seq) []Ban {
+	bans := make([]Ban, 0, len(e.Bans))
+	for _, b := range e.Bans {
+		bans = append(bans, Ban{Seq: seq, Since: e.since(), Until: e.until(), Soft: e.Soft, Site: b.Site, Match: b.Match})
+	}
+	return bans
 }
 
 // since is the time of a soft mark.
@@ -46,6 +65,11 @@ type Table struct {
 	filter  atomic.Pointer[filter]      // of all that is marked
 	hard    index[atomic.Uint64]        // the last sequence
 	soft    index[atomic.Pointer[soft]] // all, the last one first
+
+	windows  windows
+	bans     atomic.Pointer[[]Ban] // in order
+	banBytes int
+	hosts    Hosts
 
 	journal Journal
 	touched chan struct{} // there are unsafe requests to make durable
@@ -67,8 +91,8 @@ func New() *Table { return Open(&State{Generation: NewGeneration()}, nowhere{}) 
 
 // Open is the table as of a state, which goes on in a journal that holds that state.
 func Open(s *State, j Journal) *Table {
-	marks, touched := j.Room()
-	t := &Table{max: int64(marks), journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
+	room := j.Room()
+	t := &Table{max: int64(room.Marks), banBytes: room.BanBytes, journal: j, touched: make(chan struct{}, 1), keyed: s.Keyed}
 	t.hard.move = func(to, from *atomic.Uint64) { to.Store(from.Load()) }
 	t.soft.move = func(to, from *atomic.Pointer[soft]) { to.Store(from.Load()) }
 	t.filter.Store(newFilter(0))
@@ -83,7 +107,14 @@ func Open(s *State, j Journal) *Table {
 			t.setSoft(scope, m)
 		}
 	}
-	t.touches.restore(s, touched)
+	t.setBans(s.Bans)
+	t.windows.max = room.Windows
+	if len(s.Windows) > 0 {
+		for scope, until := range s.Windows {
+			t.windows.set([]response.ScopeHash{scope}, until, 0)
+		}
+	}
+	t.touches.restore(s, room.Touched)
 	return t
 }
 
@@ -107,6 +138,7 @@ func (t *Table) begin(m moment) {
 	t.soft.prune(func(*atomic.Pointer[soft]) bool { return false })
 	t.count.Store(0)
 	t.filter.Store(newFilter(0))
+	t.bans.Store(nil)
 	t.ages = ages{}
 }
 
@@ -123,10 +155,16 @@ func (t *Table) Apply(seq command.Seq, e Effect) {
 			t.setHard(scope, seq)
 		}
 	}
+	bans := e.bansAt(seq)
+	t.setBans(bans)
+	if until := e.until(); until > 0 {
+		t.windows.set(e.Scopes, until, e.since())
+	}
 	t.ages.note(seq, e.At)
 	next := *t.now.Load()
 	next.clock.Seq = max(next.clock.Seq, seq)
 	t.now.Store(&next)
+	e.Bans = bans
 	err := t.journal.Applied(seq, e)
 	if t.count.Load() > t.max {
 		err = errors.Join(err, t.forget())
@@ -212,6 +250,7 @@ const (
 	OfOtherLog Death = "other-log" // it was asked for under another log
 	BelowFloor Death = "floor"     // too long untested: the marks of that time are forgotten
 	OfMark     Death = "purged"    // a purge covers it
+	OfBan      Death = "banned"    // a ban does
 )
 
 // Alive reports whether a response may still be used, and raises its AsOf if so. What a
@@ -237,6 +276,13 @@ func (t *Table) Test(r *response.Response) Death {
 	hard, soft := t.above(r.Scopes, asOf, now.clock.Seq)
 	if hard > asOf {
 		return OfMark
+	}
+	banned, m := t.banned(r, asOf, now.clock.Seq)
+	if banned {
+		return OfBan
+	}
+	if m.Seq != 0 && (soft.Seq == 0 || m.Seq < soft.Seq) {
+		soft = m
 	}
 	// A mark may have been forgotten while the marks were read; the floor that took
 	// its place stood before that.
@@ -303,6 +349,7 @@ func (t *Table) forget() error {
 	})
 	t.count.Store(left)
 	t.sift()
+	t.dropBans(floor)
 	return err
 }
 

@@ -39,7 +39,7 @@ var rooms = []room{
 	{"edge/store/disk/index", nil},
 	{"edge/store/disk/record", []string{"edge/response", "internal/command", "internal/header", "internal/httpcache"}},
 	{"edge/store/...", []string{"edge/store", "edge/response", "internal/command", "internal/header"}},
-	{"edge/invalidate/journal", []string{"edge/invalidate", "edge/response", "internal/command", "internal/files", "internal/hop"}},
+	{"edge/invalidate/journal", []string{"edge/invalidate", "edge/response", "internal/command", "internal/command/predicate", "internal/files", "internal/hop"}},
 	{"edge/invalidate", []string{"edge/response", "internal/command", "internal/command/predicate", "internal/hop"}},
 	{"edge/upstream/guard", nil},
 	{"edge/upstream", []string{"edge/exchange", "edge/upstream/guard", "edge/response", "internal/cluster", "internal/header", "internal/hop", "internal/httpcache", "internal/ring", "internal/site"}},

@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
 	"freshet/edge/invalidate"
+	"freshet/edge/response"
 	"freshet/internal/command"
 )
 
@@ -47,18 +49,27 @@ func boundsOf(bound int64) (bounds, error) {
 // before it is full.
 func (b bounds) due(base int64) int64 { return min(2*base+slack, (base+b.file)/2) }
 
-// Room is how many marks and touched scopes a new file can begin with: four of the ones
-// to one of the others. A soft mark takes the most.
-func (j *Journal) Room() (marks, touched int) {
+// Room is how much a new file can begin with: an eighth for bans, and of the rest four
+// marks, of which a soft one takes the most, to one touched scope, and few windows.
+func (j *Journal) Room() invalidate.Room {
 	const record = prefixSize + 8 // around perRecord of them, with the touch floor
-	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - 3*record
+	bans := min(j.bounds.anew/8, invalidate.MaxBanBytes+invalidate.MaxBans*banRecord)
+	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - 4*record - bans
 	n := int(room * perRecord / (perRecord*softSize + record))
-	return min(n-n/5, invalidate.MaxMarks), min(n/5, invalidate.MaxTouched)
+	return invalidate.Room{
+		Marks: min(n-n/5-n/32, invalidate.MaxMarks), Touched: min(n/5, invalidate.MaxTouched), Windows: min(n/32, invalidate.MaxWindows),
+		BanBytes: max(0, min(int(bans)-invalidate.MaxBans*banRecord, invalidate.MaxBanBytes)),
+	}
 }
 
 // fit forgets the oldest until no more is left than there is room for, and reports
 // whether it had to.
-func (m *image) fit(marks, touched int) (forgot bool) {
+func (m *image) fit(room invalidate.Room) (forgot bool) {
+	marks, touched := room.Marks, room.Touched
+	forgot = m.fitBans(room.BanBytes)
+	if len(m.windows) > room.Windows {
+		m.windows = map[response.ScopeHash]int64{invalidate.Everything: invalidate.Latest(m.windows)}
+	}
 	if len(m.marks)+len(m.softs) > marks {
 		forgot = true
 		// What is marked ahead was not acknowledged and will be told again.
@@ -86,6 +97,31 @@ func (m *image) fit(marks, touched int) (forgot bool) {
 	}
 	m.prune()
 	return forgot
+}
+
+// fitBans makes the oldest bans marks on all that they may cover, until the others have
+// room, and reports whether it had to.
+func (m *image) fitBans(bytes int) (had bool) {
+	slices.SortStableFunc(m.bans, func(a, b invalidate.Ban) int { return cmp.Compare(a.Seq, b.Seq) })
+	size := 0
+	for i := range m.bans {
+		size += len(m.bans[i].Text())
+	}
+	for len(m.bans) > 0 && (len(m.bans) > invalidate.MaxBans || size > bytes) {
+		had = true
+		b := &m.bans[0]
+		size -= len(b.Text())
+		if b.Soft {
+			m.soften(b.Wide(), b.Seq, b.Since)
+		} else {
+			m.mark(b.Wide(), b.Seq)
+		}
+		if b.Until > 0 {
+			m.windows[b.Wide()] = max(m.windows[b.Wide()], b.Until)
+		}
+		m.bans = m.bans[1:]
+	}
+	return had
 }
 
 // below is the number above which no more than so many of all lie; zero if that is all.

@@ -142,7 +142,7 @@ func TestBoundLowered(t *testing.T) {
 	if fs.Used() > bound {
 		t.Errorf("%d bytes after the start, bound to %d", fs.Used(), bound)
 	}
-	most, _ := r.j.Room()
+	most := r.j.Room().Marks
 	if got := r.table.Marks(); r.table.Clock() != clock || got > int64(most) || got < int64(most)*9/10 {
 		t.Errorf("%v with %d marks, want %v with at most %d", r.table.Clock(), got, clock, most)
 	}
@@ -257,7 +257,7 @@ func TestRoom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		marks, touched := j.Room()
+		marks, touched := j.Room().Marks, j.Room().Touched
 		whole := bound == 0 || bound >= 96<<20
 		if (marks == invalidate.MaxMarks) != whole || (touched == invalidate.MaxTouched) != whole || marks < last {
 			t.Errorf("%d bytes hold %d marks, %d touched scopes", bound, marks, touched)

@@ -34,9 +34,11 @@
 //	6 note     nothing: it bears the word of what is durable
 //	7 softs    as many as there are: scope (8), sequence (8), time (8)
 //	8 softened sequence (8), time (8), as many as there are: scope (8)
+//	9 windows  as many as there are: scope (8), time (8)
+//	10 ban     sequence, time, end of its window (8 each), 1 if it is soft (8), text
 //
 // A scope stands for a hard mark, in 7 and 8 for a soft one, with the Unix time in
-// milliseconds of its command. Files of version 1 are read, whose scopes have 16 bytes and
+// milliseconds of its command; in 9 with that until which nothing of it is stored. Files of version 1 are read, whose scopes have 16 bytes and
 // are of another hash: their clock and generation count, and for their marks the floor.
 //
 // A file is good up to its first record that is not whole. Where that lies below the

@@ -1,9 +1,11 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -23,7 +25,9 @@ const (
 	markSize   = 16
 	softSize   = 24
 	scopeSize  = 8
-	oldScope   = 16        // of version 1
+	oldScope   = 16 // of version 1
+	banSize    = 32 // without its text
+	banRecord  = prefixSize + banSize + 7
 	maxPayload = 128 << 10 // of one record
 	maxFile    = 256 << 20 // more than invalidate.MaxMarks and what is appended to them may take
 )
@@ -45,6 +49,8 @@ const (
 	kindNote
 	kindSofts
 	kindSoftened
+	kindWindows
+	kindBan
 )
 
 // Errors of reading a journal.
@@ -145,6 +151,8 @@ type image struct {
 	marks   map[response.ScopeHash]command.Seq
 	softs   map[softMark]int64 // and their times
 	touched map[response.ScopeHash]uint64
+	windows map[response.ScopeHash]int64
+	bans    []invalidate.Ban
 	old     bool // of version 1
 	end     int  // of what is good
 }
@@ -163,7 +171,7 @@ func parse(data []byte) (*image, error) {
 	}
 	m := &image{
 		marks: make(map[response.ScopeHash]command.Seq), softs: make(map[softMark]int64),
-		touched: make(map[response.ScopeHash]uint64), old: v == 1, end: headerSize,
+		touched: make(map[response.ScopeHash]uint64), windows: make(map[response.ScopeHash]int64), old: v == 1, end: headerSize,
 	}
 	for {
 		r, ok := recordAt(data, min(m.end, len(data)), id)
@@ -232,6 +240,21 @@ func (m *image) add(r record) bool {
 		for ; len(p) > 0; p = p[softSize:] {
 			m.soften(readScope(p), command.Seq(le.Uint64(p[8:])), int64(le.Uint64(p[16:])))
 		}
+	case kindWindows:
+		if m.old || len(p)%markSize != 0 {
+			return false
+		}
+		for ; len(p) > 0; p = p[markSize:] {
+			scope := readScope(p)
+			m.windows[scope] = max(m.windows[scope], int64(le.Uint64(p[8:])))
+		}
+	case kindBan:
+		if m.old || len(p) < banSize {
+			return false
+		}
+		b := invalidate.Ban{Seq: command.Seq(word(0)), Since: int64(word(1)), Until: int64(word(2)), Soft: word(3) != 0}
+		b.SetText(p[banSize:])
+		m.ban(b)
 	case kindForgot:
 		if len(p) != 8 {
 			return false
@@ -323,6 +346,16 @@ func (m *image) soften(scope response.ScopeHash, seq command.Seq, since int64) {
 	m.softs[at] = since
 }
 
+// ban takes in a ban, which may be there already if its command was applied again.
+func (m *image) ban(b invalidate.Ban) {
+	for i := len(m.bans) - 1; i >= 0 && m.bans[i].Seq == b.Seq; i-- {
+		if bytes.Equal(m.bans[i].Text(), b.Text()) {
+			return
+		}
+	}
+	m.bans = append(m.bans, b)
+}
+
 // prune drops what lies below the floors, which stand for it.
 func (m *image) prune() {
 	for scope, seq := range m.marks {
@@ -335,6 +368,7 @@ func (m *image) prune() {
 			delete(m.softs, at)
 		}
 	}
+	m.bans = slices.DeleteFunc(m.bans, func(b invalidate.Ban) bool { return b.Seq <= m.state.Floor && b.Until == 0 })
 	for scope, n := range m.touched {
 		if n <= m.state.TouchFloor {
 			delete(m.touched, scope)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"reflect"
 	"testing"
 
 	"freshet/edge/invalidate"
 	"freshet/edge/response"
 	"freshet/internal/command"
+	"freshet/internal/command/predicate"
 )
 
 const testID = 0x1122334455667788
@@ -16,6 +18,8 @@ const testID = 0x1122334455667788
 func scope(i int) response.ScopeHash {
 	return response.ScopeHash(uint64(i) * 0x9e3779b97f4a7c15)
 }
+
+var testBan = invalidate.Ban{Seq: command.FirstOf(2) + 2, Since: 4000, Until: 5000, Soft: true, Site: "s", Match: &predicate.Match{Path: "/a*"}}
 
 // file is a file with every kind of record; ends are where the records end.
 func file() (data []byte, ends []int) {
@@ -52,6 +56,16 @@ func file() (data []byte, ends []int) {
 	add(kindSoftened, base, func(b []byte) []byte {
 		return appendScope(le.AppendUint64(le.AppendUint64(b, uint64(command.FirstOf(2)+2)), 2000), scope(7))
 	})
+	add(kindWindows, base, func(b []byte) []byte {
+		for until := range uint64(2) {
+			b = le.AppendUint64(appendScope(b, scope(8)), 3001-until)
+		}
+		return b
+	})
+	ban := testBan
+	for range 2 { // applied again
+		add(kindBan, base, func(b []byte) []byte { return appendBan(b, &ban) })
+	}
 	add(kindNote, len(data), func(b []byte) []byte { return b })
 	return data, ends
 }
@@ -75,6 +89,12 @@ func TestParse(t *testing.T) {
 	}
 	if want := map[softMark]int64{{scope(7), command.FirstOf(1) + 2}: 1002, {scope(7), command.FirstOf(2) + 2}: 2000}; !maps.Equal(m.softs, want) {
 		t.Errorf("soft marks %v, want %v", m.softs, want)
+	}
+	if want := map[response.ScopeHash]int64{scope(8): 3001}; !maps.Equal(m.windows, want) {
+		t.Errorf("windows %v, want %v", m.windows, want)
+	}
+	if !reflect.DeepEqual(m.bans, []invalidate.Ban{testBan}) {
+		t.Errorf("bans %+v, want %+v", m.bans, testBan)
 	}
 	if want := map[response.ScopeHash]uint64{scope(3): 8, scope(6): 9}; !maps.Equal(m.touched, want) {
 		t.Errorf("touched %v, want %v", m.touched, want)
@@ -129,9 +149,9 @@ func TestEveryBitCounts(t *testing.T) {
 		case err != nil && !errors.Is(err, errDamaged):
 			t.Errorf("bit %d: %v", bit, err)
 		case err == nil && (m.state.Clock != whole.state.Clock || m.state.Floor != whole.state.Floor || m.state.Touches != whole.state.Touches ||
-			!maps.Equal(m.marks, whole.marks) || !maps.Equal(m.softs, whole.softs) || !maps.Equal(m.touched, whole.touched)):
+			!maps.Equal(m.marks, whole.marks) || !maps.Equal(m.softs, whole.softs) || !maps.Equal(m.windows, whole.windows) || !reflect.DeepEqual(m.bans, whole.bans) || !maps.Equal(m.touched, whole.touched)):
 			t.Errorf("bit %d: says something else", bit)
-		case err == nil && bit/8 >= headerSize && bit/8 < ends[7] && !fills(data, ends, bit/8):
+		case err == nil && bit/8 >= headerSize && bit/8 < ends[9] && !fills(data, ends, bit/8):
 			t.Errorf("bit %d of a record is not seen", bit)
 		}
 	}
@@ -189,11 +209,13 @@ func TestNonsense(t *testing.T) {
 		"touch without":      {{kindState, state}, {kindTouched, bytesOf(4)}},
 		"half a scope":       {{kindState, state}, {kindApplied, bytesOf(12)}},
 		"half a soft mark":   {{kindState, state}, {kindSofts, bytesOf(16)}},
+		"half a window":      {{kindState, state}, {kindWindows, bytesOf(12)}},
+		"half a ban":         {{kindState, state}, {kindBan, bytesOf(24)}},
 		"softened nothing":   {{kindState, state}, {kindSoftened, bytesOf(8)}},
 		"applied nothing":    {{kindState, state}, {kindApplied, bytesOf(0)}},
 		"forgot too much":    {{kindState, state}, {kindForgot, bytesOf(16)}},
 		"a note with a text": {{kindState, state}, {kindNote, bytesOf(1)}},
-		"an unknown kind":    {{kindState, state}, {kindSoftened + 1, bytesOf(0)}},
+		"an unknown kind":    {{kindState, state}, {kindBan + 1, bytesOf(0)}},
 	} {
 		data := make([]byte, headerSize)
 		for _, r := range records {

@@ -220,6 +220,7 @@ func (m *image) restore() *invalidate.State {
 			}
 		}
 	}
+	s.Windows, s.Bans = m.windows, m.bans
 	s.Softs = func(yield func(response.ScopeHash, hop.Soft) bool) {
 		for at, since := range m.softs {
 			if !yield(at.scope, hop.Soft{Seq: at.seq, Since: since}) {

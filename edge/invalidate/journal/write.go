@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,23 @@ func (j *Journal) Applied(seq command.Seq, e invalidate.Effect) error {
 	ahead, last := kindMarks, kindApplied
 	if e.Soft {
 		ahead, last = kindSofts, kindSoftened
+	}
+	for i := range e.Bans {
+		if err := j.add(kindBan, func(b []byte) []byte { return appendBan(b, &e.Bans[i]) }); err != nil {
+			return err
+		}
+	}
+	if !e.Until.IsZero() {
+		for list := range slices.Chunk(e.Scopes, perRecord) {
+			if err := j.add(kindWindows, func(b []byte) []byte {
+				for _, scope := range list {
+					b = le.AppendUint64(appendScope(b, scope), uint64(e.Until.UnixMilli()))
+				}
+				return b
+			}); err != nil {
+				return err
+			}
+		}
 	}
 	scopes := e.Scopes
 	for ; len(scopes) > perRecord; scopes = scopes[perRecord:] {
@@ -224,6 +242,17 @@ func (j *Journal) write(id uint64, s *invalidate.State) (f files.File, base, all
 			return b
 		})
 	})
+	chunks(maps.All(s.Windows), func(list []pair[int64]) {
+		w.record(kindWindows, func(b []byte) []byte {
+			for _, p := range list {
+				b = le.AppendUint64(appendScope(b, p.scope), uint64(p.n))
+			}
+			return b
+		})
+	})
+	for i := range s.Bans {
+		w.record(kindBan, func(b []byte) []byte { return appendBan(b, &s.Bans[i]) })
+	}
 	chunks(s.Touched, func(list []pair[uint64]) {
 		w.record(kindTouched, func(b []byte) []byte { return appendPairs(le.AppendUint64(b, s.TouchFloor), list) })
 	})
@@ -302,6 +331,16 @@ func (w *writer) write(b []byte, off int64) {
 	if w.err == nil {
 		_, w.err = w.file.WriteAt(b, off)
 	}
+}
+
+func appendBan(b []byte, ban *invalidate.Ban) []byte {
+	soft := uint64(0)
+	if ban.Soft {
+		soft = 1
+	}
+	b = le.AppendUint64(le.AppendUint64(b, uint64(ban.Seq)), uint64(ban.Since))
+	b = le.AppendUint64(le.AppendUint64(b, uint64(ban.Until)), soft)
+	return append(b, ban.Text()...)
 }
 
 // pair is a scope and what concerns it.

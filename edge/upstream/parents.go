@@ -246,7 +246,7 @@ func (c *Config) view(nodes []cluster.Node) *view {
 		case n.Role == cluster.Edge && n.Ready:
 			edges++
 		}
-		if tier > c.Tier && !slices.Contains(tiers, tier) && len(c.Static) == 0 {
+		if tier > c.Tier && !slices.Contains(tiers, tier) {
 			tiers = append(tiers, tier)
 		}
 	}
@@ -256,7 +256,9 @@ func (c *Config) view(nodes []cluster.Node) *view {
 	}
 	v.levels = max(len(tiers), 1)
 	for _, tier := range tiers {
-		v.addTier(c, nodes, tier)
+		if len(c.Static) == 0 {
+			v.addTier(c, nodes, tier)
+		}
 	}
 	for _, ready := range []bool{true, false} {
 		for _, n := range nodes {

@@ -125,6 +125,7 @@ type tiers struct {
 	origin  *versions
 	cluster *local.Cluster
 	bus     *memory.Bus
+	ca      string // directory of the nodes' CA; "" for nodes without identities
 }
 
 func startTiers(t *testing.T) *tiers {
@@ -157,7 +158,7 @@ func (x *tiers) startWith(role cluster.Role, name, secret string, cache node.Cac
 	x.t.Helper()
 	view := newLogView(x.bus)
 	health := telemetry.NewHealth()
-	e, err := New(node.Env{
+	env := node.Env{
 		File: &node.File{
 			Role: role, Name: name, PoP: "p", Region: "r", Listen: []string{"127.0.0.1:0"},
 			Admin: "127.0.0.1:1", Drain: document.Duration(5 * time.Second),
@@ -165,7 +166,11 @@ func (x *tiers) startWith(role cluster.Role, name, secret string, cache node.Cac
 		},
 		Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: health,
 		Cluster: x.cluster, Bus: view,
-	})
+	}
+	if x.ca != "" {
+		identified(x.t, x.ca, &env)
+	}
+	e, err := New(env)
 	if err != nil {
 		x.t.Fatal(err)
 	}

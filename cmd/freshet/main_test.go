@@ -60,8 +60,13 @@ func start(t *testing.T, env []string, args ...string) *process {
 // startBy is start by means of another command, which becomes freshet in the end.
 func startBy(t *testing.T, by, env []string, args ...string) *process {
 	t.Helper()
+	return startCommand(t, env, append(append(slices.Clone(by), os.Args[0]), args...))
+}
+
+// startCommand runs a command line that is, or becomes, a freshet.
+func startCommand(t *testing.T, env, command []string) *process {
+	t.Helper()
 	p := &process{t: t, exited: make(chan struct{})}
-	command := append(append(slices.Clone(by), os.Args[0]), args...)
 	p.cmd = exec.Command(command[0], command[1:]...)
 	p.cmd.Env = append(append(os.Environ(), mainEnv+"=1"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
@@ -76,7 +81,7 @@ func startBy(t *testing.T, by, env []string, args ...string) *process {
 		p.cmd.Process.Kill()
 		<-p.exited
 		if t.Failed() {
-			t.Logf("%s wrote:\n%s", strings.Join(args, " "), p.out.String())
+			t.Logf("%s wrote:\n%s", strings.Join(command[1:], " "), p.out.String())
 		}
 	})
 	return p

@@ -145,7 +145,7 @@ func (w *walk) fail(err error) {
 	case ofLimits: // there may be very many, and the metrics have them
 		w.edge.log.Debug("parents are spared", "site", w.siteName(), "error_type", f.reason, "err", err)
 	}
-	w.again = f.after
+	w.again, w.above = f.after, f.above
 	w.problem(f.status, f.reason, f.text)
 }
 
@@ -154,7 +154,7 @@ func (w *walk) problem(status int, reason, text string) {
 	h := new(header.Block)
 	_ = h.Add("Content-Type", "text/plain; charset=utf-8")
 	_ = h.Add("Cache-Control", "no-store")
-	_ = h.Add("Proxy-Status", w.edge.pseudonym+"; error="+reason)
+	_ = h.Add("Proxy-Status", appendList(w.above, w.edge.pseudonym+"; error="+reason))
 	if w.status.node != "" {
 		_ = h.Add("Cache-Status", string(w.status.append(nil)))
 	}

@@ -93,6 +93,7 @@ func New(env node.Env) (*Edge, error) {
 		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
 		client: upstream.NewClient(time.Now, loads),
 	}
+	e.client.OnChange(e.breakerChanged)
 	e.maxBody = e.slicing.largest(store)
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel

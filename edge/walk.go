@@ -84,6 +84,7 @@ type course struct {
 	status  cacheStatus
 	patient patient
 	sent    sent          // for the access log
+	above   string        // what tiers above say in Proxy-Status of why there is no answer
 	again   time.Duration // when a client that got nothing may come again; 0 says nothing
 	bound   string        // what the site's cookie of affinity calls the server that has answered
 

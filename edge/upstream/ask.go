@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"freshet/edge/upstream/guard"
@@ -34,8 +33,8 @@ type Plan struct {
 //   - Who has all that it may be asked is waited for. Where there is no waiting the next one
 //     is asked, but never an origin in place of a tier: a tier that is busy must not lead
 //     all those below it past itself. Then it is ErrBusy.
-//   - An answer of a tier that it could not reach anybody (502, 503, 504) counts only if no
-//     other parent does better; that those above it are busy, at once.
+//   - That a tier could not reach anybody (see TierError) counts only if no other parent does
+//     better; that those above it are busy, or do not answer what they got, at once.
 //   - Who is asked after a try that cost a parent something is asked out of the site's
 //     budget. A connection that did not come about costs nothing: the breaker sees to those.
 //   - What is not idempotent, or has a body, is asked again only if nobody can have got
@@ -44,18 +43,16 @@ type Plan struct {
 // All of it takes QueueTime, Connect and FirstByte of the first parent at most, and while a
 // body is being sent.
 func (c *Client) Ask(ctx context.Context, plan Plan) (*Reply, error) {
-	a := &asking{client: c, ctx: ctx, plan: &plan, began: c.now(), left: plan.Parents}
+	a := &asking{client: c, ctx: ctx, plan: &plan, left: plan.Parents}
 	for {
 		t, err := a.next()
-		if err != nil {
-			a.drop()
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if t == nil {
-			return a.conclude()
+		case t == nil:
+			return nil, a.conclude()
 		}
 		if reply := a.ask(t); reply != nil {
-			a.drop()
 			return reply, nil
 		}
 	}
@@ -66,7 +63,6 @@ type asking struct {
 	client *Client
 	ctx    context.Context
 	plan   *Plan
-	began  time.Time
 	until  time.Time // no head is waited for after this; zero before the first try
 
 	left  []Parent // to be asked yet
@@ -78,8 +74,7 @@ type asking struct {
 
 	waited   time.Duration // in queues
 	tierBusy bool
-	held     *Reply // of a tier that could reach nobody
-	failed   error  // of the last try
+	failed   error // of the last try
 	refused  *Refused
 	busy     *Refused
 }
@@ -88,7 +83,7 @@ type asking struct {
 func (a *asking) next() (*try, error) {
 	for !a.over {
 		if len(a.left) == 0 {
-			if len(a.later) == 0 || a.spent || a.held != nil {
+			if len(a.later) == 0 || a.spent {
 				break
 			}
 			a.left, a.later, a.last = a.later, nil, true
@@ -115,10 +110,7 @@ func (a *asking) admit(p Parent) (*try, error) {
 		link.Leave()
 		return nil, nil
 	}
-	bounds := guard.Bounds{Requests: limits.Requests, Queue: limits.Queue}
-	if a.held == nil { // who has an answer does not wait for a better one
-		bounds.Wait = limits.QueueTime - a.waited
-	}
+	bounds := guard.Bounds{Requests: limits.Requests, Queue: limits.Queue, Wait: limits.QueueTime - a.waited}
 	began := c.now()
 	err := link.Acquire(a.ctx, bounds)
 	waited := c.now().Sub(began)
@@ -134,7 +126,7 @@ func (a *asking) admit(p Parent) (*try, error) {
 		a.tierBusy = a.tierBusy || p.OfCluster()
 		return nil, nil
 	}
-	t := &try{client: c, ctx: a.ctx, parent: p, limits: limits, link: link}
+	t := &try{client: c, ctx: a.ctx, site: a.plan.Site, parent: p, limits: limits, link: link}
 	if t.req, err = a.plan.Request(p); err != nil {
 		t.end()
 		return nil, err
@@ -194,6 +186,13 @@ func (a *asking) isOpen(p Parent, link *guard.Link) {
 // settle says what becomes of a try: its reply is the answer, or nil.
 func (a *asking) settle(t *try, reply *Reply, err error) *Reply {
 	untrue := false
+	var tier *TierError
+	if err == nil {
+		if tier = reply.ownError(); tier != nil {
+			reply.Body.Close()
+			err = tier
+		}
+	}
 	if err == nil && a.plan.Judge != nil {
 		if err = a.plan.Judge(reply); err != nil {
 			reply.Body.Close()
@@ -204,53 +203,29 @@ func (a *asking) settle(t *try, reply *Reply, err error) *Reply {
 		a.plan.Asked(t.parent, err)
 	}
 	if err == nil {
-		if !reply.reachedNobody() || !t.repeatable() || a.ctx.Err() != nil {
-			return reply
-		}
-		a.spent = true
-		if a.held == nil {
-			a.held = reply
-		} else {
-			reply.Body.Close()
-		}
-		return nil
+		return reply
 	}
 	a.failed = err
 	// What is not true enough is asked for elsewhere in any case: nobody has failed, and an
 	// answer out of a cache cost little.
 	reached := t.connected && !untrue
 	a.spent = a.spent || reached
-	a.over = a.over || a.ctx.Err() != nil || t.taken() || t.connected && !t.repeatable()
+	a.over = a.over || a.ctx.Err() != nil || tier != nil && !tier.elsewhere() || t.taken() || t.connected && !t.repeatable()
 	return nil
 }
 
 // conclude is the outcome when there is nobody else to ask.
-func (a *asking) conclude() (*Reply, error) {
+func (a *asking) conclude() error {
 	switch {
-	case a.held != nil:
-		return a.held, nil
 	case a.busy != nil && !a.over:
 		if a.failed != nil {
 			a.busy.Last = a.failed
 		}
-		return nil, a.busy
+		return a.busy
 	case a.failed != nil:
-		return nil, a.failed
+		return a.failed
 	case a.refused != nil:
-		return nil, a.refused
+		return a.refused
 	}
-	return nil, ErrNoParent
-}
-
-// drop lets go of an answer that is not needed.
-func (a *asking) drop() {
-	if a.held != nil {
-		a.held.Body.Close()
-	}
-}
-
-// reachedNobody reports whether a tier says that it found nobody to answer, though others
-// may. That those above it are busy is no reason to go past it to them.
-func (r *Reply) reachedNobody() bool {
-	return r.Parent.OfCluster() && r.Status >= http.StatusBadGateway && r.Status <= http.StatusGatewayTimeout && !r.busy()
+	return ErrNoParent
 }

@@ -256,30 +256,46 @@ func TestTierThatIsBusyIsNotGoneAround(t *testing.T) {
 		w.Header().Set("Proxy-Status", "freshet-m3; error=connection_limit_reached")
 		w.WriteHeader(503)
 	})
-	r, err := c.Ask(t.Context(), plan("GET", "/", says.Parent, o.Parent))
-	if read(t, r, err); r.Status != 503 {
-		t.Errorf("a tier whose parents are busy: %d", r.Status)
+	var tier *TierError
+	if _, err := c.Ask(t.Context(), plan("GET", "/", says.Parent, o.Parent)); !errors.Is(err, ErrBusy) || !errors.As(err, &tier) || tier.Status != 503 {
+		t.Errorf("a tier whose parents are busy: %v", err)
 	}
 	if n := o.asked.Load(); n != 0 {
 		t.Errorf("the origin was asked %d times", n)
 	}
+
 	// One that reached nobody is no authority.
 	lost := startAbove(t, Mid, "m4", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Proxy-Status", "freshet-m4; error=connection_refused")
 		w.WriteHeader(502)
 	})
-	if r, err = c.Ask(t.Context(), plan("GET", "/", lost.Parent, o.Parent)); read(t, r, err) != "hello" {
+	r, err := c.Ask(t.Context(), plan("GET", "/", lost.Parent, o.Parent))
+	if read(t, r, err) != "hello" {
 		t.Errorf("after a tier that reached nobody: %d", r.Status)
 	}
-	if r, err = c.Ask(t.Context(), plan("GET", "/", lost.Parent, gone(t, Outside, "g"))); err != nil || r.Status != 502 || r.Parent.Name != "m4" {
-		t.Errorf("nobody does better: %v", err)
-	} else {
-		r.Body.Close()
+	asked := o.asked.Load()
+	if _, err = c.Ask(t.Context(), plan("POST", "/", lost.Parent, o.Parent)); !errors.As(err, &tier) || tier.Status != 502 || tier.Reason != "connection_refused" {
+		t.Errorf("what is not idempotent: %v", err)
 	}
-	if r, err = c.Ask(t.Context(), plan("POST", "/", lost.Parent, o.Parent)); err != nil || r.Status != 502 {
-		t.Errorf("what is not idempotent was asked again: %v", err)
-	} else {
-		r.Body.Close()
+	// Who was reached and did not answer is not asked by all.
+	late := startAbove(t, Mid, "m5", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Proxy-Status", "other; error=dns_error, freshet-m5; error=http_response_timeout")
+		w.Header().Set("Retry-After", "3")
+		w.WriteHeader(504)
+	})
+	if _, err = c.Ask(t.Context(), plan("GET", "/", late.Parent, o.Parent)); !errors.As(err, &tier) || tier.Status != 504 || tier.After != 3*time.Second {
+		t.Errorf("a tier whose parent does not answer: %v", err)
+	}
+	// What the origin itself says is an answer.
+	page := startAbove(t, Mid, "m6", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(503)
+		fmt.Fprint(w, "closed for today")
+	})
+	if r, err = c.Ask(t.Context(), plan("GET", "/", page.Parent, o.Parent)); read(t, r, err) != "closed for today" {
+		t.Errorf("a page of the origin: %d", r.Status)
+	}
+	if n := o.asked.Load(); n != asked {
+		t.Errorf("the origin was asked %d times more", n-asked)
 	}
 }
 
@@ -393,6 +409,8 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 		ok(w, r)
 	})
 	c := newTestClient(t)
+	var news []BreakerChange
+	c.OnChange(func(b BreakerChange) { news = append(news, b) })
 	ask := func(i int) error {
 		r, err := c.Ask(t.Context(), plan("GET", fmt.Sprint("/", i), o.Parent))
 		if err == nil {
@@ -421,6 +439,9 @@ func TestBreakerOpensAndCloses(t *testing.T) {
 	read(t, r, err)
 	broken.Store(false)
 	await(t, "the breaker is closed", func() bool { return ask(1) == nil && c.State(o.Parent, "site").Breaker == "closed" })
+	if len(news) != 2 || !news[0].Open || news[0].Err == nil || news[0].Site != "site" || news[1].Open || news[1].Site != "site" {
+		t.Errorf("news of the breaker: %+v", news)
+	}
 }
 
 // TestClientsThatLeaveAreNoFailures: whoever goes away, before the head or within the body,
@@ -481,7 +502,8 @@ func TestRetriesStayWithinATenth(t *testing.T) {
 				ok(w, r)
 				return
 			}
-			w.WriteHeader(503) // it reached nobody
+			w.Header().Set("Proxy-Status", "freshet-m; error=connection_refused")
+			w.WriteHeader(502) // it reached nobody
 		})
 		parents = append(parents, served[i].Parent)
 	}

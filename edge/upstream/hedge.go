@@ -107,7 +107,7 @@ func (a *asking) hedge(beside *try) *try {
 			link.Leave()
 			continue
 		}
-		t := &try{client: a.client, ctx: a.ctx, parent: p, limits: limits, link: link}
+		t := &try{client: a.client, ctx: a.ctx, site: a.plan.Site, parent: p, limits: limits, link: link}
 		var err error
 		if t.req, err = a.plan.Request(p); err == nil {
 			t.leaves, err = link.Enter(false)

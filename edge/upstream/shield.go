@@ -3,8 +3,6 @@ package upstream
 import (
 	"cmp"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -50,13 +48,26 @@ type shield struct {
 	guard   *guard.Table
 	metrics *metrics
 	tries   sync.WaitGroup // that run beside another
+	changed func(BreakerChange)
 }
+
+// BreakerChange is news of a breaker that was closed and opens, or closes again.
+type BreakerChange struct {
+	Parent Parent
+	Site   string // "" where the parent cannot be reached, which is so for all sites
+	Open   bool
+	Err    error // that has opened it
+}
+
+// OnChange has the client tell of breakers. To be called before the first Ask; tell must
+// not block.
+func (c *Client) OnChange(tell func(BreakerChange)) { c.changed = tell }
 
 // newShield makes a shield; loads avoids the tiers that it finds slow.
 func newShield(now func() time.Time, loads *ring.Loads) shield {
 	table := guard.NewTable(now, rand.Float64)
 	loads.Avoid(table.Slow)
-	return shield{guard: table, metrics: newClientMetrics()}
+	return shield{guard: table, metrics: newClientMetrics(), changed: func(BreakerChange) {}}
 }
 
 // State is what is known of a parent, and of what one site asks of it.
@@ -120,23 +131,3 @@ func (p Parent) limits() Limits {
 }
 
 func (p Parent) peer() guard.Peer { return guard.Peer{Name: p.Name, URL: p.URL, Tier: p.OfCluster()} }
-
-// busyError is how a tier says that its parents are busy: in Proxy-Status (RFC 9209
-// §2.3.12), which only that one of the cluster is believed.
-const busyError = "error=connection_limit_reached"
-
-// busy reports whether a tier says that it may ask its parents no more at once.
-func (r *Reply) busy() bool {
-	if r.Status != http.StatusServiceUnavailable {
-		return false
-	}
-	for value := range r.Header.Values("Proxy-Status") {
-		for member := range strings.SplitSeq(value, ",") {
-			name, params, _ := strings.Cut(member, ";")
-			if strings.HasPrefix(strings.TrimSpace(name), "freshet-") && strings.Contains(params, busyError) {
-				return true
-			}
-		}
-	}
-	return false
-}

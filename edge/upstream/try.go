@@ -25,6 +25,7 @@ var errOutdone = errors.New("another parent was faster")
 type try struct {
 	client *Client
 	ctx    context.Context // of the one who asks
+	site   string
 	parent Parent
 	limits Limits
 	link   *guard.Link
@@ -92,13 +93,13 @@ func (t *try) do(ctx context.Context, p *progress) (*Reply, error) {
 	if t.body == nil {
 		t.first(took)
 	}
-	t.leaves.Reach.Passed()
+	t.reached()
 	if t.leaves.Exchange.Probe {
-		t.leaves.Exchange.Passed() // its body may take hours
+		t.answered() // its body may take hours
 		t.leaves.Exchange = guard.Permit{}
 	}
 	if reply.Conn != nil {
-		t.leaves.Exchange.Passed()
+		t.answered()
 		t.end()
 		return reply, nil
 	}
@@ -124,21 +125,42 @@ func (t *try) failed(err, cause error, took time.Duration) {
 	case errors.Is(cause, errOutdone):
 		t.link.Node.First.Add(took) // it would have taken longer still
 		t.leaves.Void()
-		return
 	case t.ctx.Err() != nil, t.body != nil && t.body.broken.Load(), !t.sought:
 		t.leaves.Void()
-		return
 	case t.connected:
-		t.leaves.Reach.Passed()
-		t.leaves.Exchange.Failed(t.blame())
+		t.reached()
+		t.spoiled(err, t.blame())
 	case isTLS(err): // which a site has its own way of
 		t.leaves.Reach.Void()
-		t.leaves.Exchange.Failed(0)
+		t.spoiled(err, 0)
 	default:
-		t.leaves.Reach.Failed(0)
 		t.leaves.Exchange.Void()
+		t.link.Saw(err)
+		if t.leaves.Reach.Failed(0) {
+			t.client.changed(BreakerChange{Parent: t.parent, Open: true, Err: err})
+		}
 	}
+}
+
+// reached says that there was a connection.
+func (t *try) reached() {
+	if t.leaves.Reach.Passed() {
+		t.client.changed(BreakerChange{Parent: t.parent})
+	}
+}
+
+// answered says that the parent has done its part, spoiled that it has not.
+func (t *try) answered() {
+	if t.leaves.Exchange.Passed() {
+		t.client.changed(BreakerChange{Parent: t.parent, Site: t.site})
+	}
+}
+
+func (t *try) spoiled(err error, blame uint64) {
 	t.link.Saw(err)
+	if t.leaves.Exchange.Failed(blame) {
+		t.client.changed(BreakerChange{Parent: t.parent, Site: t.site, Open: true, Err: err})
+	}
 }
 
 // blame stands for what was asked for.
@@ -239,12 +261,11 @@ func (b *guardedBody) finish(err error) {
 		b.measure()
 		switch {
 		case err == io.EOF:
-			t.leaves.Exchange.Passed()
+			t.answered()
 		case t.ctx.Err() != nil, t.body != nil && t.body.broken.Load():
 			t.leaves.Exchange.Void()
 		default:
-			t.leaves.Exchange.Failed(t.blame())
-			t.link.Saw(err)
+			t.spoiled(err, t.blame())
 		}
 		t.end()
 	})

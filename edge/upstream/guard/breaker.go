@@ -120,11 +120,12 @@ func (b *Breaker) ready(probe bool) bool {
 	return !b.mu.broken || probe && !b.mu.probing && !b.now().Before(b.mu.until)
 }
 
-// Passed says that the parent has done its part.
-func (p Permit) Passed() {
+// Passed says that the parent has done its part. It reports whether that has closed the
+// breaker.
+func (p Permit) Passed() (closed bool) {
 	b := p.breaker
 	if b == nil {
-		return
+		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -135,21 +136,23 @@ func (p Permit) Passed() {
 		b.mu.row = 0
 	default:
 		b.mu.probing = false
-		if b.mu.good++; b.mu.good < goodProbes {
-			return
+		if b.mu.good++; b.mu.good == goodProbes {
+			b.mu.broken, b.mu.closed = false, b.now()
+			b.renew()
+			return true
 		}
-		b.mu.broken, b.mu.closed = false, b.now()
-		b.renew()
 	}
+	return false
 }
 
 // Failed says that the parent has not. What is asked for may be to blame rather than the
 // parent: then key is not zero and stands for it. One that fails again within the window
-// counts only where nothing else succeeds.
-func (p Permit) Failed(key uint64) {
+// counts only where nothing else succeeds. It reports whether that has opened a breaker that
+// was closed.
+func (p Permit) Failed(key uint64) (opened bool) {
 	b := p.breaker
 	if b == nil {
-		return
+		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -161,21 +164,23 @@ func (p Permit) Failed(key uint64) {
 		at := b.tally()
 		good, bad := b.sum()
 		if b.known(key) && good > 0 {
-			return
+			return false
 		}
 		at.bad++
 		bad++
 		b.mu.row++
 		tries := good + bad
 		if b.mu.row < max(failuresInRow, int(math.Sqrt(float64(tries)))) && (tries < windowTries || 2*bad <= tries) {
-			return
+			return false
 		}
 		wait := firstWait
 		if b.mu.wait > 0 && b.now().Sub(b.mu.closed) < steady {
 			wait = min(2*b.mu.wait, longestWait)
 		}
 		b.open(wait)
+		return true
 	}
+	return false
 }
 
 // Void says that nothing was learnt.

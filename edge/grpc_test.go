@@ -242,7 +242,7 @@ func (c *calls) behaves(t *testing.T, cc *grpc.ClientConn) {
 		large := strings.Repeat("0123456789abcdef", 64<<10) // 1 MiB
 		sent := make(chan error, 1)
 		go func() {
-			for range 32 {
+			for range 16 {
 				if err := s.SendMsg(&text{large}); err != nil {
 					sent <- err
 					return
@@ -250,7 +250,7 @@ func (c *calls) behaves(t *testing.T, cc *grpc.ClientConn) {
 			}
 			sent <- s.CloseSend()
 		}()
-		for range 32 {
+		for range 16 {
 			receives(t, s, large)
 		}
 		if err := <-sent; err != nil {

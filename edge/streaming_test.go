@@ -130,7 +130,7 @@ func TestManyClientsOfOneStreamOfEvents(t *testing.T) {
 		}
 		fmt.Fprintf(w, "data: second\n\n")
 	})
-	url, e := startLone(t, o.URL)
+	url, _ := startLone(t, o.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	slow, _ := http.NewRequestWithContext(ctx, "GET", url+"/events", nil)
@@ -168,5 +168,30 @@ func TestManyClientsOfOneStreamOfEvents(t *testing.T) {
 	if r := get(t, url+"/events"); !strings.Contains(r.header.Get("Cache-Status"), "fwd=") {
 		t.Errorf("Cache-Status %q", r.header.Get("Cache-Status"))
 	}
-	_ = e
+}
+
+// TestTheEndOfAClientOfEventsIsTold proves that the origin need not send for nobody.
+func TestTheEndOfAClientOfEventsIsTold(t *testing.T) {
+	gone := make(chan struct{})
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		gone <- struct{}{}
+	})
+	s := startSecured(t, o.URL, "")
+	for protocol, client := range s.clients(t) {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, "GET", "https://"+s.secure+"/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.RoundTrip(req) // before there is any event
+		if err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		cancel()
+		<-gone
+		res.Body.Close()
+	}
 }

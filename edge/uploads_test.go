@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,32 +20,48 @@ import (
 	"freshet/internal/cluster"
 )
 
+// kib are the KiB of which generated bodies consist, in turn.
+var kib = func() (t [256][1024]byte) {
+	for i := range t {
+		for j := range t[i] {
+			t[i][j] = byte(i)
+		}
+	}
+	return
+}()
+
+// kibAt are the bytes of a generated body from a position on, to the end of its KiB.
+func kibAt(at int64) []byte { return kib[(at>>10)%256][at%1024:] }
+
 // generated is a body of left bytes that takes no memory. Its bytes say where they stand.
 type generated struct {
 	left, at int64
 	given    *atomic.Int64
 }
 
-func (g *generated) Read(p []byte) (int, error) {
+func (g *generated) Read(p []byte) (n int, err error) {
 	if g.left == 0 {
 		return 0, io.EOF
 	}
-	n := min(int64(len(p)), g.left)
-	for i := range p[:n] {
-		p[i] = byte((g.at + int64(i)) >> 10)
+	p = p[:min(int64(len(p)), g.left)]
+	for n < len(p) {
+		n += copy(p[n:], kibAt(g.at+int64(n)))
 	}
-	g.at += n
-	g.left -= n
-	g.given.Add(n)
-	return int(n), nil
+	g.at += int64(n)
+	g.left -= int64(n)
+	g.given.Add(int64(n))
+	return n, nil
 }
 
 // isGenerated reports whether bytes stand where they should.
 func isGenerated(p []byte, at int64) bool {
-	for i := range p {
-		if p[i] != byte((at+int64(i))>>10) {
+	for len(p) > 0 {
+		want := kibAt(at)
+		want = want[:min(len(p), len(want))]
+		if !bytes.Equal(p[:len(want)], want) {
 			return false
 		}
+		p, at = p[len(want):], at+int64(len(want))
 	}
 	return true
 }

@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"freshet/internal/cluster"
+	"freshet/internal/document"
+	"freshet/internal/node"
 )
 
 // echoSocket is an origin of WebSocket that says what it is told, until it is told to end.
@@ -137,4 +140,34 @@ func TestAnOriginOfAnotherMind(t *testing.T) {
 	if n := testutil.CollectAndCount(e.metrics.tunnels.ends); n != 0 {
 		t.Errorf("%d ends of tunnels are counted", n)
 	}
+}
+
+// TestADrainEndsWithTunnels proves that a node which stops cuts them at the end of its
+// drain, and has stopped in order.
+func TestADrainEndsWithTunnels(t *testing.T) {
+	o := startOrigin(t, echoSocket(t))
+	ctx := t.Context() // ends before the edge does
+	var conn *websocket.Conn
+	ended := make(chan error, 1)
+	t.Run("", func(t *testing.T) {
+		url, _ := startLoneFile(t, node.Cache{Memory: 64 << 20, Upstream: o.URL}, func(f *node.File) { f.Drain = document.Duration(100 * time.Millisecond) })
+		var err error
+		if conn, _, err = websocket.Dial(ctx, url+"/socket", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := conn.Read(ctx); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, _, err := conn.Read(ctx)
+			ended <- err
+		}()
+	}) // with an error of the edge, if it has one
+	if err := <-ended; err == nil || ctx.Err() != nil {
+		t.Errorf("the tunnel ends with %v", err)
+	}
+	conn.CloseNow()
 }

@@ -268,13 +268,13 @@ func (g *Group) start(ctx, client context.Context, f *Fill, spec Spec, leave fun
 		defer cancel()
 		stop := context.AfterFunc(g.ctx, cancel)
 		defer stop()
-		f.run(ctx, client, spec, leave)
+		f.run(ctx, cancel, client, spec, leave)
 	})
 }
 
-// run fetches, tells those who wait, and carries the body over. A panic in what
+// run fetches under ctx, which cancel ends, tells those who wait, and carries the body over. A panic in what
 // the spec brings becomes the fill's error: it strands nobody.
-func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
+func (f *Fill) run(ctx context.Context, cancel context.CancelFunc, client context.Context, spec Spec, leave func()) {
 	told := false
 	tell := func(err error) {
 		if !told {
@@ -315,7 +315,10 @@ func (f *Fill) run(ctx, client context.Context, spec Spec, leave func()) {
 			f.first = f.body.soleReader(client)
 		}
 		if first := f.first; first != nil {
-			stop := context.AfterFunc(client, func() { first.Close() })
+			stop := context.AfterFunc(client, func() {
+				first.Close()
+				cancel() // the parent may have nothing to send for long
+			})
 			defer stop()
 		}
 		f.body.release()

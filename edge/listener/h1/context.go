@@ -32,7 +32,7 @@ type realContext struct {
 // The client is looked for after firstLook, and then ever less often.
 const (
 	firstLook = 20 * time.Millisecond
-	lastLook  = 500 * time.Millisecond
+	lastLook  = 2 * time.Second
 )
 
 // Deadline is none.

@@ -77,9 +77,10 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 
 // carriedOut is what the edges of this release make of a command.
 func carriedOut(c command.Command) command.Command {
-	return c.Only([]command.Kind{command.Purge, command.Invalidate}, []command.ScopeKind{
+	return c.Only([]command.Kind{command.Purge, command.Invalidate, command.Ban}, []command.ScopeKind{
 		command.ScopeURL, command.ScopeKey, command.ScopePrefix, command.ScopeTag, command.ScopeSite, command.ScopeAll,
-	}, false)
+		command.ScopeMatch,
+	}, true)
 }
 
 // badScopes is the answer to a request that covers what it cannot.

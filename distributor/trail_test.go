@@ -142,8 +142,8 @@ func TestACommandIsLookedUp(t *testing.T) {
 	fast.follow()
 	slow, _ := w.join(cluster.Edge, "slow")
 	d.knows(t, "fast", "slow")
-	given, err := d.client.Purge(t.Context(), client.CommandRequest{Sites: []string{"demo"}, Timeout: 200 * time.Millisecond})
-	if err != nil || given.Complete {
+	given, err := d.client.Purge(t.Context(), client.CommandRequest{Sites: []string{"demo"}, NoStore: "90s", Timeout: 200 * time.Millisecond})
+	if err != nil || given.Complete || given.NoStore != "1m30s" {
 		t.Fatalf("%+v, %v", given, err)
 	}
 	other := w.start("d2")
@@ -155,7 +155,7 @@ func TestACommandIsLookedUp(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if found.ID != given.ID || found.Sequence != given.Sequence || found.By != "tester" || !found.At.Equal(given.At) || found.Complete {
+				if found.ID != given.ID || found.Sequence != given.Sequence || found.By != "tester" || !found.At.Equal(given.At) || found.NoStore != "1m30s" || found.Complete {
 					t.Fatalf("found %+v, given %+v", found, given)
 				}
 				if len(found.Nodes) != 2 || found.Nodes[0].State != client.Applied || found.Nodes[1].State != client.Late {

@@ -39,7 +39,13 @@ func TestWhatRemovalsCover(t *testing.T) {
 		"prefix": {"", []string{"invalidate", "--prefix", "http://demo.example/a/"}, []string{"prefix demo/a/"}},
 		"tag":    {"", []string{"invalidate", "--tag", "a,b", "--tag", "c", "--site", "demo,shop"}, []string{"tag demo: a,b", "tag demo: c", "tag shop: a,b", "tag shop: c"}},
 		"site":   {"", []string{"invalidate", "--site", "demo"}, []string{"site demo"}},
-		"all":    {"", []string{"invalidate", "--all", "--confirm", "everything"}, []string{"everything"}},
+		"ban": {"", []string{"ban", "--site", "demo", "--path", "/a*", "--header", "Content-Type: image/*", "--header", "X-A", "--header-re", "X-B:^b:"},
+			[]string{"match demo: path = /a* and header Content-Type = image/* and header X-A and header X-B ~ ^b:"}},
+		"ban of hosts": {"", []string{"ban", "--host", "*.example", "--path-re", "^/a", "--no-store", "10m"},
+			[]string{"match demo: host = *.example and path ~ ^/a", "match shop: host = *.example and path ~ ^/a"}},
+		"ban of all": {"", []string{"ban", "--path", "/x*", "--confirm", "everything", "--soft"}, []string{"match: path = /x*"}},
+		"no-store":   {"", []string{"purge", "--site", "demo", "--no-store", "90s"}, []string{"site demo"}},
+		"all":        {"", []string{"invalidate", "--all", "--confirm", "everything"}, []string{"everything"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errOut := runWith(t, test.stdin, append(test.args, "-o", "json")...)
@@ -91,6 +97,8 @@ func TestRemovalsThatAreRefused(t *testing.T) {
 	for _, args := range [][]string{
 		{"invalidate"}, {"invalidate", "--all"}, {"purge", "--tag", "x"}, {"purge", "--prefix", "/a/"}, {"purge", "http://demo.example/", "-o", "xml"},
 		{"invalidate", "--site", "demo", "--no-store", "10m"}, {"command", "list", "--since", "yesterday"}, {"command", "list", "-n", "0"},
+		{"ban"}, {"ban", "--path", "a"}, {"ban", "--path", "/a*"}, {"ban", "--site", "demo"}, {"ban", "--site", "demo", "--path-re", "("},
+		{"ban", "--site", "demo", "--header-re", "X-A"}, {"ban", "--site", "demo", "--path", "/a", "--soft", "--no-store", "1m"}, {"ban", "x"},
 		{"command", "show"}, {"command", "nosuch"},
 	} {
 		wantVerb(t, exitUsage, "", "freshet: ", args...)

@@ -42,6 +42,10 @@ func converse(t *testing.T, input []byte, piece int) {
 		if req.Host == "" || req.Target == "" || req.Target[0] != '/' || req.Method == "" {
 			t.Errorf("a request of %q %q %q", req.Method, req.Host, req.Target)
 		}
+		if req.Upgrade != "" {
+			echoFor(10*time.Minute, req, to)
+			return
+		}
 		if req.Body != nil {
 			_, _ = io.Copy(io.Discard, req.Body)
 		}
@@ -90,6 +94,21 @@ func converse(t *testing.T, input []byte, piece int) {
 	<-read
 }
 
+// echoFor accepts an offer and says what it hears, for a time.
+func echoFor(d time.Duration, req *exchange.Request, to exchange.Responder) {
+	t, err := to.(exchange.Upgrader).Upgrade(&exchange.Answer{
+		Status: 101, Header: block("Sec-WebSocket-Accept: " + accepted(req.Header.Get("Sec-WebSocket-Key"))), Length: -1,
+	})
+	if err != nil {
+		return
+	}
+	timer := time.AfterFunc(d, func() { t.Close() })
+	defer timer.Stop()
+	if _, err := io.Copy(t, t); err == nil {
+		_ = t.CloseWrite()
+	}
+}
+
 // seeds are conversations that reach far into the loop.
 func seeds() [][]byte {
 	var all [][]byte
@@ -123,6 +142,13 @@ func seeds() [][]byte {
 		_ = r.fr.WritePriorityUpdate(3, "u=0")
 		_ = r.fr.WritePriority(5, http2.PriorityParam{StreamDep: 1})
 		_ = r.fr.WriteGoAway(0, 0, nil)
+	})
+	add(func(r *raw) {
+		r.open(1, false, connect("sec-websocket-version: 13")...)
+		_ = r.fr.WriteData(1, false, []byte("hello"))
+		r.open(3, false, connect()...)
+		_ = r.fr.WriteRSTStream(3, http2.ErrCodeCancel)
+		_ = r.fr.WriteData(1, true, []byte("goodbye"))
 	})
 	add(func(r *raw) {
 		b := r.block(get("/")...)

@@ -118,6 +118,10 @@ func (tr *tree) write(plan treePlan) {
 		f.Drain = document.Duration(2 * time.Second)
 		if f.Role == cluster.Mid {
 			f.Log.Access = tr.accessLog(name)
+			f.Tier = []string{tr.dev.addr(ip, devTierPort)}
+		}
+		if f.Identity, err = tr.dev.identity(&f); err != nil {
+			tr.t.Fatal(err)
 		}
 		if plan.tune != nil {
 			plan.tune(&f)
@@ -174,7 +178,7 @@ func freeTreeBase(t *testing.T, plan treePlan) int {
 			addrs = append(addrs, d.addr(treeIP(cluster.Edge, i), devEdgePort))
 		}
 		for i := range plan.mids {
-			addrs = append(addrs, d.addr(treeIP(cluster.Mid, i), devMidPort))
+			addrs = append(addrs, d.addr(treeIP(cluster.Mid, i), devMidPort), d.addr(treeIP(cluster.Mid, i), devTierPort))
 		}
 		for i := range plan.edges + plan.mids + 3 {
 			addrs = append(addrs, d.addr("127.0.0.1", devAdminPort+i))

@@ -152,6 +152,9 @@ func newPartitioned(t *testing.T, origin string) *partitioned {
 			case cluster.Edge, cluster.Mid:
 				f.Listen = []string{net.JoinHostPort(partIP(f.Name), "8080")}
 				f.Admin = net.JoinHostPort(partIP(f.Name), "9101")
+				if f.Role == cluster.Mid {
+					f.Tier = []string{net.JoinHostPort(partIP(f.Name), "7443")}
+				}
 			}
 			f.Drain = document.Duration(time.Second)
 		},

@@ -172,11 +172,18 @@ const quietStream = time.Hour
 // silence is the longest within the body of an answer.
 func silence(parent Parent, res *http.Response) time.Duration {
 	most := cmp.Or(parent.Limits.BetweenBytes, betweenBytes)
-	if kind := res.Header.Get("Content-Type"); exchange.IsEventStream(kind) || exchange.IsGRPC(kind) {
+	if isStream(res.Header.Get("Content-Type")) {
 		return max(most, quietStream)
 	}
 	return most
 }
+
+// isStream reports whether a body is one of messages.
+func isStream(contentType string) bool {
+	return exchange.IsEventStream(contentType) || exchange.IsGRPC(contentType)
+}
+
+func (r *Reply) isStream() bool { return isStream(r.Header.Get("Content-Type")) }
 
 // why tells an answer that cannot be read from none: what is wrong with a
 // connection is an error of package net, an early end, or the context's.

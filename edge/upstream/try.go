@@ -36,6 +36,7 @@ type try struct {
 	sought    bool // a connection was
 	connected bool // the parent may have got something of the request
 	stop      context.CancelCauseFunc
+	released  sync.Once
 	ended     sync.Once
 }
 
@@ -52,10 +53,13 @@ func (t *try) repeatable() bool {
 // taken reports whether some of the request's body is gone.
 func (t *try) taken() bool { return t.body != nil && t.body.read.Load() }
 
-// end gives the place back. It may be called more than once.
+// release gives the place back. It may be called more than once.
+func (t *try) release() { t.released.Do(t.link.Release) }
+
+// end gives the place back, and the link. It may be called more than once.
 func (t *try) end() {
 	t.ended.Do(func() {
-		t.link.Release()
+		t.release()
 		t.link.Leave()
 	})
 }
@@ -102,6 +106,9 @@ func (t *try) do(ctx context.Context, p *progress) (*Reply, error) {
 		t.answered()
 		t.end()
 		return reply, nil
+	}
+	if reply.isStream() {
+		t.release() // it may go on for hours, with little to do for the parent: it is no load
 	}
 	reply.Body = &guardedBody{ReadCloser: reply.Body, try: t, paced: reply.Length >= 0}
 	return reply, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -16,10 +17,30 @@ import (
 )
 
 type commandInput struct {
-	By      string `header:"Freshet-By" maxLength:"256" doc:"Who asks, for the audit trail."`
+	By      string `header:"Freshet-By" maxLength:"256" doc:"Who asks, for the audit trail; without it that has the address of the caller."`
 	Wait    string `query:"wait" enum:"true,false" default:"true" doc:"Answer when every live edge and mid has applied the command, or after the timeout."`
 	Timeout string `query:"timeout" default:"10s" maxLength:"20" doc:"How long to wait at most: 500ms, 10s, 2m; up to 5m."`
 	Body    client.CommandRequest
+
+	from string // address of the caller
+}
+
+// Resolve takes what no field of the request says.
+func (in *commandInput) Resolve(ctx huma.Context) []error {
+	in.from = ctx.RemoteAddr()
+	return nil
+}
+
+// author is who asks, in their own words, else where from.
+func (in *commandInput) author() string {
+	if in.By != "" {
+		return in.By
+	}
+	host, _, err := net.SplitHostPort(in.from)
+	if err != nil {
+		return "unknown"
+	}
+	return "unknown@" + host
 }
 
 type commandOutput struct {
@@ -48,7 +69,7 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 	if wide := carriedOut(c); wide.Kind != c.Kind || wide.NoStore != c.NoStore || !slices.Equal(wide.Scopes, c.Scopes) {
 		return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("nodes of this release do not carry out a %s of that yet", c.Kind))
 	}
-	c.ID, c.At, c.By = command.NewID(), start.UTC(), in.By
+	c.ID, c.At, c.By = command.NewID(), start.UTC(), in.author()
 	clock, err := w.append(c)
 	if errors.Is(err, errDeposed) {
 		return nil, d.standby(ctx)

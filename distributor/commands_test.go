@@ -1,6 +1,7 @@
 package distributor
 
 import (
+	"cmp"
 	"errors"
 	"testing"
 	"time"
@@ -187,5 +188,19 @@ func TestCommandsThatAreRefused(t *testing.T) {
 	wantError(t, err, 422, "kind")
 	if records := w.records(t); len(records) != 0 {
 		t.Errorf("records %+v", records)
+	}
+}
+
+// TestAuthors: who gives no name stands in the audit trail by address.
+func TestAuthors(t *testing.T) {
+	w := newWorld(t)
+	d := w.start("d1")
+	d.apply(t, demoSite)
+	for _, by := range []string{"ann", ""} {
+		d.client.By = by
+		r, err := d.client.Purge(t.Context(), purgeDemo())
+		if want := cmp.Or(by, "unknown@127.0.0.1"); err != nil || r.By != want {
+			t.Errorf("by %q: %q, %v", by, r.By, err)
+		}
 	}
 }

@@ -64,6 +64,7 @@ type Edge struct {
 	troubles troubles
 	slicing  slicing
 	recent   recent
+	jobs     chan job
 	access   *accesslog.Log // nil for none
 	secure   secure         // set by Run, before anything is served
 
@@ -90,7 +91,7 @@ func New(env node.Env) (*Edge, error) {
 	e := &Edge{
 		env: env, log: env.Log, pseudonym: "freshet-" + f.Name, proof: proofOf(f), now: time.Now,
 		store: store, tiers: store,
-		table: table, journal: journal, sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
+		table: table, journal: journal, jobs: make(chan job, maxJobs), sited: sited, setSited: sync.OnceFunc(func() { close(sited) }),
 		client: upstream.NewClient(time.Now, loads),
 	}
 	e.client.OnChange(e.breakerChanged)
@@ -177,7 +178,7 @@ func (e *Edge) Run(ctx context.Context) error {
 // may serve: sites, parents and the command log.
 func (e *Edge) knowledge() ([]run.Task, error) {
 	f := e.env.File
-	var tasks []run.Task
+	tasks := []run.Task{{Name: "refreshes and prefetches", Run: e.work}}
 	if e.journal != nil {
 		tasks = append(tasks, run.Task{Name: "purge marks", Run: e.table.Run})
 	}
@@ -256,7 +257,7 @@ func (e *Edge) presence(ctx context.Context, self cluster.Node) error {
 
 // What the edge can carry out as it stands; of anything else it purges the sites, or all.
 var (
-	appliedKinds  = []command.Kind{command.Purge, command.Invalidate, command.Ban}
+	appliedKinds  = []command.Kind{command.Purge, command.Invalidate, command.Ban, command.Refresh, command.Prefetch}
 	appliedScopes = []command.ScopeKind{
 		command.ScopeURL, command.ScopeKey, command.ScopePrefix, command.ScopeTag, command.ScopeSite, command.ScopeAll,
 		command.ScopeMatch,
@@ -269,6 +270,9 @@ func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 	c = c.Only(appliedKinds, appliedScopes, true)
 	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At, Until: c.NoStoreUntil()}
 	for _, scope := range c.Scopes {
+		if c.Kind == command.Prefetch {
+			break // it marks nothing
+		}
 		if scope.Kind == command.ScopeMatch {
 			effect.Bans = append(effect.Bans, invalidate.Ban{Site: scope.Site, Match: scope.Match})
 			continue
@@ -276,6 +280,7 @@ func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 		effect.Scopes = append(effect.Scopes, e.sites.Load().scopeHashes(scope)...)
 	}
 	e.table.Apply(seq, effect)
+	e.enqueue(c)
 	return nil
 }
 

@@ -16,6 +16,7 @@ type metrics struct {
 	requests                      requests
 	refreshes, collapsed, aborted prometheus.Counter
 	barred                        prometheus.Counter
+	jobs                          *prometheus.CounterVec
 	upstream                      *prometheus.CounterVec
 	unstored                      *prometheus.CounterVec
 	spared                        *prometheus.CounterVec
@@ -33,6 +34,10 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 			Name: "freshet_edge_barred_total",
 			Help: "Responses, and parts and notes of them, that were not stored because a purge or ban said that nothing it covers is, for a while. A rise means such a command on content that is asked for.",
 		}),
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "freshet_edge_jobs_total",
+			Help: "URLs and keys of refresh and prefetch commands, by what became of them: done, failed (no usable answer), skipped (not held, or not to be asked for so) or dropped (no room in the queue). A rise of dropped means more commands than this node can carry out.",
+		}, []string{"kind", "result"}),
 		collapsed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "freshet_edge_collapsed_total",
 			Help: "Requests answered by a fetch that another request had begun. A rise means that many clients want the same cold content.",
@@ -58,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 		m.spared.WithLabelValues(answer)
 	}
 	for _, c := range []prometheus.Collector{
-		&m.requests, m.refreshes, m.collapsed, m.aborted, m.barred, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes,
+		&m.requests, m.refreshes, m.collapsed, m.aborted, m.barred, m.jobs, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_marks",
 			Help: "Purge marks held in RAM. It rises with purges and is bounded.",

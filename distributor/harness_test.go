@@ -40,6 +40,7 @@ type world struct {
 	t       *testing.T
 	cluster *local.Cluster
 	bus     *memory.Bus
+	other   bus.Bus // in place of bus, for distributors
 }
 
 func newWorld(t *testing.T) *world {
@@ -48,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t, c, memory.New()}
+	w := &world{t: t, cluster: c, bus: memory.New()}
 	t.Cleanup(func() {
 		w.bus.Close()
 		if err := c.Close(); err != nil {
@@ -85,6 +86,9 @@ func (w *world) env(name string) node.Env {
 func (w *world) start(name string) *running {
 	w.t.Helper()
 	env := w.env(name)
+	if w.other != nil {
+		env.Bus = w.other
+	}
 	d, err := New(env)
 	if err != nil {
 		w.t.Fatal(err)

@@ -102,7 +102,8 @@ func TestEventsArriveAtOnceThroughTiers(t *testing.T) {
 }
 
 // TestManyClientsOfOneStreamOfEvents proves that those who ask for events at once wait
-// neither for one another nor for one who takes nothing.
+// neither for one another nor for one who takes nothing, however few requests at once the
+// origin is to have: a stream that has begun is none.
 func TestManyClientsOfOneStreamOfEvents(t *testing.T) {
 	const clients = 50
 	var first sync.WaitGroup
@@ -130,7 +131,7 @@ func TestManyClientsOfOneStreamOfEvents(t *testing.T) {
 		}
 		fmt.Fprintf(w, "data: second\n\n")
 	})
-	url, _ := startLone(t, o.URL)
+	url, _ := startLoneSite(t, o.URL, "origin: {requests: 5}\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	slow, _ := http.NewRequestWithContext(ctx, "GET", url+"/events", nil)

@@ -102,11 +102,17 @@ func TestBreakerForgetsOtherTimes(t *testing.T) {
 	c := newClock()
 	b := newBreaker(c)
 	early, _ := b.Enter(false)
-	another, _ := b.Enter(false)
+	var others [2 * failuresInRow]Permit
+	for i := range others {
+		others[i], _ = b.Enter(false)
+	}
 	failing(t, b, 5)
 	early.Passed()
-	another.Failed(0)
-	if wait := opens(t, b, c); wait != firstWait {
+	c.pass(firstWait / 2)
+	for _, p := range others {
+		p.Failed(0)
+	}
+	if wait := opens(t, b, c); wait != firstWait/2 {
 		t.Errorf("open for %s", wait)
 	}
 	p := probe(t, b)
@@ -121,18 +127,18 @@ func TestBreakerForgetsOtherTimes(t *testing.T) {
 // TestBreakerByShare: one that fails more than half of many opens it though some succeed;
 // one that fails a third does not, not even by chance.
 func TestBreakerByShare(t *testing.T) {
-	for _, share := range []float64{0.33, 0.7} {
+	for _, share := range []float64{0.33, 0.7, 0.75} {
 		c := newClock()
 		b := newBreaker(c)
 		r := rand.New(rand.NewPCG(3, 4))
 		opened := false
-		for range 100_000 {
+		for i := range 100_000 {
 			c.pass(10 * time.Millisecond)
 			p, err := b.Enter(false)
 			if opened = err != nil; opened {
 				break
 			}
-			if r.Float64() < share {
+			if fails := r.Float64() < share; fails && share != 0.75 || share == 0.75 && i%4 != 0 { // never five in a row
 				p.Failed(r.Uint64() | 1)
 			} else {
 				p.Passed()

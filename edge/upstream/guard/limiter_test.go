@@ -38,8 +38,10 @@ func TestLimiterAgainstModel(t *testing.T) {
 				case n < 19:
 					m.limit = 1 + r.IntN(5)
 					m.come() // with which it changes
-				case n == 19 && r.IntN(4) == 0:
+				case r.IntN(4) == 0:
 					m.wait()
+				default:
+					m.endAndGiveUp()
 				}
 				m.check()
 				if t.Failed() {
@@ -131,6 +133,25 @@ func (m *limiterModel) giveUp(i int) {
 	m.queue = slices.Delete(m.queue, i, i+1)
 	c.cancel(errLeft)
 	if err := <-c.got; !errors.Is(err, errLeft) {
+		m.Errorf("who gave up gets %v", err)
+	}
+}
+
+// endAndGiveUp has the first of the queue give up at the very moment when it gets a place:
+// it has it, or the next one has.
+func (m *limiterModel) endAndGiveUp() {
+	if m.open == 0 || m.open > m.limit || len(m.queue) == 0 {
+		return
+	}
+	c := m.queue[0]
+	c.cancel(errLeft) // before it can say so there is a place
+	m.limiter.Release()
+	m.queue = m.queue[1:]
+	switch err := <-c.got; {
+	case errors.Is(err, errLeft):
+		m.open--
+		m.take()
+	case err != nil:
 		m.Errorf("who gave up gets %v", err)
 	}
 }

@@ -34,6 +34,21 @@ func TestBudgetIsATenth(t *testing.T) {
 				t.Fatalf("%d a second: %d again of %d", perSecond, retries, firsts)
 			}
 		}
+		storm := new(Budget)
+		storm.init(c.now)
+		again := 0
+		for range perSecond * 60 {
+			c.pass(time.Second / time.Duration(perSecond))
+			storm.First()
+			for range 3 {
+				if storm.Retry() {
+					again++
+				}
+			}
+		}
+		if most := 0.1*float64(perSecond*60) + 10; float64(again) > most || float64(again) < most-2 {
+			t.Errorf("%d a second, all of which fail: %d again, want %.0f", perSecond, again, most)
+		}
 		if float64(retries) < 0.04*float64(firsts) {
 			t.Errorf("%d a second: only %d again of %d", perSecond, retries, firsts)
 		}
@@ -195,7 +210,11 @@ func TestLinkNeedsBothBreakers(t *testing.T) {
 	if _, err := other.Enter(true); err == nil {
 		t.Error("two probes reach for the parent")
 	}
-	leaves.Void()
+	leaves.Exchange.Failed(0) // the site's breaker is open again, the other one is not
+	leaves.Reach.Void()
+	if _, err := one.Enter(true); err == nil {
+		t.Error("the site asks on")
+	}
 	if leaves, err = other.Enter(true); err != nil {
 		t.Errorf("a probe that came to nothing blocks the next: %v", err)
 	}

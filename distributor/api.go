@@ -78,6 +78,9 @@ func (d *Distributor) register(api huma.API) {
 	remove := operation(http.MethodDelete, "/v1/sites/{name}", "delete-site", "Take a site out of service")
 	remove.DefaultStatus = http.StatusNoContent
 	huma.Register(api, remove, d.deleteSite)
+	restore := operation(http.MethodPost, "/v1/sites/restore", "restore-sites", "Put back the site documents and their secrets that the cluster's store has lost and the leader still knows")
+	restore.Middlewares = nil // it bounds its own time
+	huma.Register(api, restore, d.restoreSites)
 	huma.Register(api, operation(http.MethodGet, "/v1/secrets", "list-secrets", "The secrets that site documents can name, without their values"), d.listSecrets)
 	set := operation(http.MethodPut, "/v1/secrets/{name}", "set-secret", "Store a secret, encrypted; its value never comes back")
 	set.DefaultStatus = http.StatusNoContent

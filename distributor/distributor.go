@@ -80,6 +80,7 @@ func (d *Distributor) Run(ctx context.Context) error {
 	d.setAddrs(self.Addrs)
 	tasks := []run.Task{
 		{Name: "progress", Run: d.watchProgress},
+		{Name: "secrets", Run: d.followSecrets},
 		{Name: "load", Run: func(ctx context.Context) error { return d.loads.Run(ctx, d.env.Bus, d.log) }},
 		{Name: "members", Run: d.watchMembers},
 		{Name: "sites", Run: func(ctx context.Context) error {

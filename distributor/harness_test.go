@@ -89,6 +89,13 @@ func (w *world) start(name string) *running {
 	if w.other != nil {
 		env.Bus = w.other
 	}
+	return w.startIn(env)
+}
+
+// startIn runs a distributor that stands on env.
+func (w *world) startIn(env node.Env) *running {
+	w.t.Helper()
+	name := env.File.Name
 	d, err := New(env)
 	if err != nil {
 		w.t.Fatal(err)

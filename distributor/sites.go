@@ -205,7 +205,12 @@ func (d *Distributor) deleteSite(ctx context.Context, in *deleteInput) (*struct{
 	if err != nil {
 		return nil, err
 	}
-	if err := d.docs.Delete(ctx, in.Name, expect); err != nil {
+	err = d.docs.Delete(ctx, in.Name, expect)
+	if errors.Is(err, cluster.ErrNotFound) && d.restoreSite(ctx, in.Name) == nil {
+		// The nodes serve it, though the store has lost it: only a record says that it is to go.
+		err = d.docs.Delete(ctx, in.Name, cluster.AnyVersion)
+	}
+	if err != nil {
 		return nil, siteAnswer(err, in.Name, 0)
 	}
 	d.log.Info("site deleted", "site", in.Name, "by", in.By)

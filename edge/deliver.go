@@ -71,7 +71,6 @@ func (w *walk) deliver(reply *upstream.Reply, r *response.Response, leader bool,
 		w.fail(err)
 		return
 	}
-	c.truth.IfError = reply.Truth.IfError
 	if c.status != http.StatusPartialContent {
 		c.header = withoutContentRange(c.header, reply)
 	}

@@ -80,7 +80,7 @@ func newSecrets(env node.Env) (*secrets, error) {
 		return s, nil
 	}
 	var err error
-	s.store, err = cluster.NewSecrets(env.Cluster, []byte(key))
+	s.store, err = cluster.NewSecrets(env.Watched(), []byte(key))
 	return s, err
 }
 

@@ -30,7 +30,7 @@ func newSiteCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newSiteApplyCommand(), newSiteListCommand(), newSiteShowCommand(), newSiteHistoryCommand(), newSiteDeleteCommand())
+	cmd.AddCommand(newSiteApplyCommand(), newSiteListCommand(), newSiteShowCommand(), newSiteHistoryCommand(), newSiteDeleteCommand(), newSiteRestoreCommand())
 	return cmd
 }
 
@@ -240,3 +240,39 @@ func newSiteDeleteCommand() *cobra.Command {
 
 // when prints a time for people.
 func when(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
+
+func newSiteRestoreCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "Put back the sites that the cluster's store has lost",
+		Long: `Restore puts back the site documents, and the secrets that they name, that the
+cluster's store has lost and the leading distributor still knows, each at the version
+that it had; their histories are gone. What was put there meanwhile is left alone. The
+nodes serve lost sites in any case: 'freshet status' says so. A lost site that is not
+wanted any more is taken out of service by 'freshet site delete'.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := apiClient(cmd)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			restored, err := c.RestoreSites(cmd.Context())
+			if err != nil {
+				return apiFailure(c, err)
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd, restored)
+			}
+			for _, name := range restored.Sites {
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "site %s is restored\n", name); err != nil {
+					return err
+				}
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d sites and %d secrets restored\n", len(restored.Sites), len(restored.Secrets))
+			return err
+		},
+	}
+	addAPIFlags(cmd)
+	return cmd
+}

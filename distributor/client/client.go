@@ -114,6 +114,13 @@ func (c *Client) DeleteSite(ctx context.Context, name string, expect int) error 
 	return c.do(ctx, call{http.MethodDelete, sitePath(name), "", nil, expect}, nil)
 }
 
+// RestoreSites puts back the site documents, and their secrets, that the cluster's store has
+// lost and the leader still knows. What is there is left alone.
+func (c *Client) RestoreSites(ctx context.Context) (Restored, error) {
+	var out Restored
+	return out, c.do(ctx, call{http.MethodPost, "/v1/sites/restore", "", nil, AnyVersion}, &out)
+}
+
 func sitePath(name string) string { return "/v1/sites/" + url.PathEscape(name) }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {

@@ -53,6 +53,12 @@ type Node struct {
 	Note     string     `json:"note,omitempty" doc:"What it says of itself besides, such as that it goes by the last snapshot of the cluster."`
 }
 
+// Restored is what was put back into a cluster's store that had lost it.
+type Restored struct {
+	Sites   []string `json:"sites" nullable:"false" doc:"Names of sites."`
+	Secrets []string `json:"secrets" nullable:"false" doc:"Names of secrets."`
+}
+
 // Load is how busy a node was over the second before it said so. A share is in 0..1, or -1
 // where it is not known.
 type Load struct {

@@ -10,6 +10,9 @@ import (
 // site/<name>, apart from what nodes keep for themselves.
 const SiteSecrets = "site"
 
+// SiteSecretsPrefix is the prefix of the keys under which they stand, sealed.
+const SiteSecretsPrefix = secretsPrefix + SiteSecrets
+
 // Secret is one of a list. Err says why it cannot be opened; then it has no value.
 type Secret struct {
 	Name  string // without what it is listed under

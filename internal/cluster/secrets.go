@@ -18,6 +18,9 @@ var (
 	ErrDamaged  = errors.New("stored secret is damaged or was moved")
 )
 
+// secretsPrefix begins the keys of secrets.
+const secretsPrefix = "secrets/"
+
 // minSecret is how many bytes a cluster secret has at least.
 const minSecret = 32
 
@@ -74,7 +77,7 @@ func NewSecrets(kv KV, key []byte) (*Secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive key: %w", err)
 	}
-	return &Secrets{kv: kv, id: id, gcm: gcm, under: "secrets/"}, nil
+	return &Secrets{kv: kv, id: id, gcm: gcm, under: secretsPrefix}, nil
 }
 
 // Put stores a secret as KV.Put does, with its errors.

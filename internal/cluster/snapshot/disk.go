@@ -16,7 +16,7 @@ import (
 )
 
 // names are those of the files; one that is being written has newSuffix.
-var names = map[kind]string{fileMembers: "members", fileSites: "sites"}
+var names = map[kind]string{fileMembers: "members", fileSites: "sites", fileSecrets: "secrets"}
 
 const (
 	newSuffix = ".new"
@@ -27,7 +27,7 @@ const (
 type disk struct {
 	fs     files.FS
 	dir    string
-	bound  int64 // of one file while it is being written: of the four that there may be
+	bound  int64 // of one file: there may be two of each kind
 	sealer sealer
 	log    *slog.Logger
 	wake   chan struct{}

@@ -46,6 +46,7 @@ type kind uint32
 const (
 	fileMembers kind = 1 + iota // JSON
 	fileSites                   // pairs: varint lengths of key and value, both, varint version
+	fileSecrets                 // likewise
 )
 
 // sealer makes the files of one cluster.

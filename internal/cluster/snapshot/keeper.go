@@ -1,17 +1,18 @@
 // Package snapshot keeps what a node has last known of its cluster: the members and the
-// site documents, in RAM and on disk. With it a node stays what it was while the
+// site documents with the secrets that they name, in RAM and on disk. With it a node stays what it was while the
 // cluster's store is away, also over its own restart, and when the store comes back
 // without its data.
 //
 // A Keeper is a cluster.Cluster for those who watch. It differs from the one below it in
-// two watches, Nodes and List of cluster.SitesCurrent:
+// its watches, Nodes and List of cluster.SitesCurrent and of cluster.SiteSecretsPrefix:
 //
 //   - The first answer of a process comes from disk if the cluster gives none soon.
 //   - News is taken over as a whole, but for what a store says that has lost its data.
 //     Site documents are never removed from it: one that was deleted leaves a record. So
 //     a document that is missing without one is lost, and kept; see Lost. Membership
 //     without the node itself, which keeps itself in there, is of such a store as well:
-//     who is missing with it is kept for as long as it takes them to come back.
+//     who is missing with it is kept for as long as it takes them to come back. Secrets,
+//     which are kept sealed, stay for as long as documents are lost.
 package snapshot
 
 import (
@@ -21,6 +22,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +38,7 @@ const (
 	retryWrite = 10 * time.Second // after a write that failed
 	comeBack   = 10 * time.Second // members have that long to come back after this node has,
 	forgetLost = time.Minute      // and that long where this node itself does not
+	lookAround = 3 * time.Second  // to see whether more is missing than a secret
 )
 
 // DefaultMaxBytes is what the files take at most, both together. 10,000 site documents of
@@ -61,8 +64,10 @@ type Keeper struct {
 	disk    *disk // nil where nothing is kept on disk
 	members shelf[cluster.Nodes]
 	sites   shelf[cluster.Pairs]
+	secrets shelf[cluster.Pairs]
 	crowd   crowd
-	lost    int // site documents, at the last news; guarded by sites.mu
+	lost    atomic.Int64 // site documents, at the last news
+	missed  time.Time    // since when secrets are missing; guarded by secrets.mu
 }
 
 // Open reads what was kept; what cannot be used of it is logged and left alone until it
@@ -80,25 +85,32 @@ func Open(c Config, of cluster.Cluster) (*Keeper, error) {
 		what: "members", log: c.Log, read: of.Nodes, version: func(n cluster.Nodes) uint64 { return n.Version },
 		merge: k.crowd.merge, keep: saver(k.disk, fileMembers, func(n cluster.Nodes) ([]byte, error) { return encodeNodes(n.List) }),
 	}
-	k.sites = shelf[cluster.Pairs]{
-		what: "site documents", log: c.Log, version: func(p cluster.Pairs) uint64 { return p.Version },
-		read: func(ctx context.Context, after uint64) (cluster.Pairs, error) {
-			return of.List(ctx, cluster.SitesCurrent, after)
-		},
-		merge: k.mergeSites, keep: saver(k.disk, fileSites, func(p cluster.Pairs) ([]byte, error) { return encodePairs(p.List), nil }),
-	}
+	k.fill(&k.sites, "site documents", cluster.SitesCurrent, fileSites, k.mergeSites)
+	k.fill(&k.secrets, "secrets of sites", cluster.SiteSecretsPrefix, fileSecrets, k.mergeSecrets)
 	if k.disk != nil {
 		if list, at, ok := load(k.disk, fileMembers, decodeNodes); ok {
 			k.members.restore(cluster.NewNodes(list), at)
 		}
-		if list, at, ok := load(k.disk, fileSites, decodePairs); ok {
-			k.sites.restore(cluster.NewPairs(list), at)
+		for file, shelf := range map[kind]*shelf[cluster.Pairs]{fileSites: &k.sites, fileSecrets: &k.secrets} {
+			if list, at, ok := load(k.disk, file, decodePairs); ok {
+				shelf.restore(cluster.NewPairs(list), at)
+			}
 		}
 	}
 	if err := k.register(c.Metrics); err != nil {
 		return nil, fmt.Errorf("metrics of what is known of the cluster: %w", err)
 	}
 	return k, nil
+}
+
+// fill makes s the shelf of what stands under a prefix.
+func (k *Keeper) fill(s *shelf[cluster.Pairs], what, prefix string, file kind, merge func(old, news cluster.Pairs, now time.Time) (cluster.Pairs, time.Time)) {
+	s.what, s.log, s.merge = what, k.log, merge
+	s.version = func(p cluster.Pairs) uint64 { return p.Version }
+	s.read = func(ctx context.Context, after uint64) (cluster.Pairs, error) {
+		return k.Cluster.List(ctx, prefix, after)
+	}
+	s.keep = saver(k.disk, file, func(p cluster.Pairs) ([]byte, error) { return encodePairs(p.List), nil })
 }
 
 // Run writes what is new to disk until ctx ends, and once more then; it returns nil.
@@ -117,10 +129,13 @@ func (k *Keeper) Nodes(ctx context.Context, after uint64) (cluster.Nodes, error)
 
 // List implements cluster.KV; see the package.
 func (k *Keeper) List(ctx context.Context, prefix string, after uint64) (cluster.Pairs, error) {
-	if strings.TrimSuffix(prefix, "/") != cluster.SitesCurrent {
-		return k.Cluster.List(ctx, prefix, after)
+	switch strings.TrimSuffix(prefix, "/") {
+	case cluster.SitesCurrent:
+		return k.sites.next(ctx, after)
+	case cluster.SiteSecretsPrefix:
+		return k.secrets.next(ctx, after)
 	}
-	return k.sites.next(ctx, after)
+	return k.Cluster.List(ctx, prefix, after)
 }
 
 // State is what the node goes by.
@@ -144,8 +159,10 @@ func (k *Keeper) State() State {
 		return State{}
 	}
 	s := k.sites.state()
-	if m := k.members.state(); !m.Kept.IsZero() && (s.Kept.IsZero() || m.Kept.Before(s.Kept)) {
-		s = m
+	for _, other := range []State{k.members.state(), k.secrets.state()} {
+		if !other.Kept.IsZero() && (s.Kept.IsZero() || other.Kept.Before(s.Kept)) {
+			s = other
+		}
 	}
 	for _, p := range k.Lost() {
 		if doc, deleted, err := cluster.DocumentOf(p); err == nil && !deleted {

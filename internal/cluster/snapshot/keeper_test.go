@@ -362,6 +362,73 @@ func TestAStoreThatLostItsDataIsDistrusted(t *testing.T) {
 	})
 }
 
+// TestSecretsStayWhileDocumentsAreLost, and go when they alone are deleted.
+func TestSecretsStayWhileDocumentsAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, dir := newStore(t), t.TempDir()
+		s.members("me")
+		s.put(t, "a")
+		for _, name := range []string{"one", "two"} {
+			if _, err := s.Put(t.Context(), cluster.SiteSecretsPrefix+"/"+name, []byte("sealed "+name), cluster.Absent); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var mu sync.Mutex
+		var known string
+		follow := func(n *node) func() {
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				cluster.Follow(ctx, n.Keeper.log, "secrets", func(ctx context.Context, after uint64) (uint64, error) {
+					list, err := n.List(ctx, cluster.SiteSecretsPrefix, after)
+					if err == nil {
+						mu.Lock()
+						defer mu.Unlock()
+						known = ""
+						for _, p := range list.List {
+							known += string(p.Value) + ";"
+						}
+					}
+					return list.Version, err
+				})
+			}()
+			return func() { cancel(); <-done; n.stop() }
+		}
+		knows := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if known != want {
+				t.Errorf("knows %q, want %q", known, want)
+			}
+		}
+		n := start(t, s, dir)
+		stop := follow(n)
+		knows("sealed one;sealed two;")
+		if err := s.Delete(t.Context(), cluster.SiteSecretsPrefix+"/one", cluster.Any); err != nil {
+			t.Fatal(err)
+		}
+		s.set(func(*store) {})
+		time.Sleep(lookAround + time.Millisecond)
+		knows("sealed two;")
+		s.set(func(s *store) { s.lost = true })
+		time.Sleep(time.Hour)
+		knows("sealed two;")
+		if got := n.LostSecrets(); len(got) != 1 {
+			t.Errorf("lost are %v", got)
+		}
+		stop()
+		s.set(func(s *store) { s.err = errAway })
+		known = ""
+		n = start(t, s, dir)
+		stop = follow(n)
+		knows("sealed two;")
+		stop()
+	})
+}
+
 // TestDeletionIsMeant: what is deleted by the API, the last site too, is gone.
 func TestDeletionIsMeant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -477,7 +544,7 @@ func TestRefusedSnapshots(t *testing.T) {
 			{"other format", other, nil, "its format is 2"},
 			{"other secret", good, func(c *Config) { c.Secret = "x" }, errForeign.Error()},
 			{"other prefix", good, func(c *Config) { c.Cluster = "consul other" }, errForeign.Error()},
-			{"too large", good, func(c *Config) { c.Bytes = 4 * (headSize + 1) }, "at most"},
+			{"too large", good, func(c *Config) { c.Bytes = 6 * (headSize + 1) }, "at most"},
 		} {
 			if err := os.WriteFile(filepath.Join(dir, "sites"), c.file, 0o600); err != nil {
 				t.Fatal(err)

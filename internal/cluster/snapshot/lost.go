@@ -12,16 +12,34 @@ import (
 // mergeSites keeps the documents that are missing from the news: nobody removes one.
 func (k *Keeper) mergeSites(old, news cluster.Pairs, _ time.Time) (cluster.Pairs, time.Time) {
 	lost := missing(old.List, news.List)
-	switch before := k.lost; {
+	switch before := int(k.lost.Swap(int64(len(lost)))); {
 	case len(lost) > before:
 		k.log.Error("cluster's store has lost site documents, which are kept", "lost", len(lost), "left", len(news.List))
 	case len(lost) == 0 && before > 0:
 		k.log.Info("cluster's store has all site documents again")
 	}
-	if k.lost = len(lost); k.lost == 0 {
+	if len(lost) == 0 {
 		return news, time.Time{}
 	}
 	return cluster.NewPairs(append(lost, news.List...)), time.Time{}
+}
+
+// mergeSecrets keeps the secrets that are missing from the news while documents are, and for
+// a moment in which that may turn out.
+func (k *Keeper) mergeSecrets(old, news cluster.Pairs, now time.Time) (cluster.Pairs, time.Time) {
+	lost := missing(old.List, news.List)
+	switch {
+	case len(lost) == 0:
+		k.missed = time.Time{}
+		return news, time.Time{}
+	case k.missed.IsZero():
+		k.missed = now
+	}
+	if k.lost.Load() == 0 && now.Sub(k.missed) >= lookAround {
+		k.missed = time.Time{}
+		return news, time.Time{}
+	}
+	return cluster.NewPairs(append(lost, news.List...)), now.Add(lookAround)
 }
 
 // missing are the pairs of old whose keys news lacks. Both are sorted.
@@ -41,7 +59,19 @@ func (k *Keeper) Lost() []cluster.Pair {
 	if k == nil {
 		return nil
 	}
-	s := &k.sites
+	return lostFrom(&k.sites)
+}
+
+// LostSecrets are the sealed secrets of sites that are kept though the cluster's store does
+// not have them, sorted by key; put back under their keys they are what they were.
+func (k *Keeper) LostSecrets() []cluster.Pair {
+	if k == nil {
+		return nil
+	}
+	return lostFrom(&k.secrets)
+}
+
+func lostFrom(s *shelf[cluster.Pairs]) []cluster.Pair {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.mu.fresh {

@@ -46,12 +46,16 @@ func (d *Distributor) listSecrets(ctx context.Context, _ *struct{}) (*secretsOut
 	if err != nil {
 		return nil, answer(err)
 	}
-	out := &secretsOutput{Body: client.Secrets{Secrets: make([]client.Secret, len(list))}}
-	for i, s := range list {
-		out.Body.Secrets[i].Name = s.Name
-		if s.Err != nil {
-			out.Body.Secrets[i].Problem = s.Err.Error()
+	out := &secretsOutput{Body: client.Secrets{Secrets: []client.Secret{}}}
+	for _, s := range list {
+		if s.Deleted {
+			continue
 		}
+		secret := client.Secret{Name: s.Name}
+		if s.Err != nil {
+			secret.Problem = s.Err.Error()
+		}
+		out.Body.Secrets = append(out.Body.Secrets, secret)
 	}
 	return out, nil
 }
@@ -83,7 +87,7 @@ func (d *Distributor) deleteSecret(ctx context.Context, in *deleteSecretInput) (
 		return nil, answer(err)
 	}
 	for _, s := range list {
-		if s.Name == in.Name {
+		if s.Name == in.Name && !s.Deleted {
 			if err := secrets.Delete(ctx, cluster.SiteSecrets+"/"+in.Name); err != nil {
 				return nil, answer(err)
 			}

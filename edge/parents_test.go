@@ -301,6 +301,16 @@ func TestSecretsOfTheCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("the new key is used", 200, "two")
+	// A store that has lost its data is not believed.
+	for _, name := range []string{"site/id", "site/key"} {
+		if err := x.cluster.Delete(t.Context(), "secrets/"+name, cluster.Any); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := secrets.Put(t.Context(), "site/id", []byte("three"), cluster.Any); err != nil {
+		t.Fatal(err)
+	}
+	want("the key that the store has lost is kept", 200, "three")
 	if err := secrets.Delete(t.Context(), "site/key"); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -102,7 +103,7 @@ func (s *secrets) get(name string) (string, error) {
 		return "", errSecretsUnknown
 	}
 	secret, ok := (*known)[name]
-	if !ok {
+	if !ok || secret.Deleted {
 		return "", errNoSecret
 	}
 	return string(secret.Value), secret.Err
@@ -144,8 +145,14 @@ func (s *secrets) follow(ctx context.Context, changed func()) error {
 			return 0, err
 		}
 		known := make(map[string]cluster.Secret, len(list))
+		if before := s.known.Load(); before != nil {
+			maps.Copy(known, *before) // of what was deleted a record stays: what is missing was lost
+		}
 		for _, secret := range list {
 			known[secret.Name] = secret
+		}
+		if lost := len(known) - len(list); lost > 0 {
+			s.log.Error("cluster's store has lost secrets of sites, which are kept", "lost", lost)
 		}
 		s.known.Store(&known)
 		changed()

@@ -15,9 +15,10 @@ const SiteSecretsPrefix = secretsPrefix + SiteSecrets
 
 // Secret is one of a list. Err says why it cannot be opened; then it has no value.
 type Secret struct {
-	Name  string // without what it is listed under
-	Value []byte
-	Err   error
+	Name    string // without what it is listed under
+	Value   []byte
+	Deleted bool // it was: a record stays
+	Err     error
 }
 
 // List blocks until what stands under a name has a version other than after, as KV.List
@@ -32,15 +33,17 @@ func (s *Secrets) List(ctx context.Context, under string, after uint64) ([]Secre
 		name := strings.TrimPrefix(pair.Key, s.under)
 		secret := Secret{Name: strings.TrimPrefix(name, under+"/")}
 		secret.Value, secret.Err = s.open(name, pair.Value)
+		secret.Deleted = secret.Err == nil && len(secret.Value) == 0
 		list = append(list, secret)
 	}
 	return list, pairs.Version, nil
 }
 
-// Delete removes a secret; that there is none is no error.
+// Delete removes a secret; that there is none is no error. A record stays, the empty secret,
+// by which those who follow a list can tell a deletion from a store that has lost its data.
 func (s *Secrets) Delete(ctx context.Context, name string) error {
-	if err := s.kv.Delete(ctx, s.under+name, Any); err != nil {
-		return fmt.Errorf("delete secret %s: %w", name, err)
+	if _, err := s.Put(ctx, name, nil, Any); err != nil {
+		return fmt.Errorf("delete: %w", err)
 	}
 	return nil
 }

@@ -113,7 +113,8 @@ func secretsSizes(t *testing.T, f fixture) {
 }
 
 // secretsList: a list has the secrets under a name and no others, opened, or with the reason
-// why not; it is followed like any watch, and what is deleted is gone.
+// why not; it is followed like any watch, and of what is deleted a record
+// stays.
 func secretsList(t *testing.T, f fixture) {
 	ctx := within(t)
 	c := f.open(t)
@@ -139,9 +140,11 @@ func secretsList(t *testing.T, f fixture) {
 	mustBe(t, list[2].Err, cluster.ErrOtherKey)
 	must(t, s.Delete(ctx, "site/a"))
 	must(t, s.Delete(ctx, "site/a"))
-	list, _, err = s.List(ctx, "site", before)
-	must(t, err)
-	if len(list) != 2 || list[0].Name != "b" {
+	for !list[0].Deleted {
+		list, before, err = s.List(ctx, "site", before)
+		must(t, err)
+	}
+	if len(list) != 3 || list[0].Name != "a" || len(list[0].Value) != 0 || list[1].Deleted || list[2].Deleted {
 		t.Errorf("after a deletion %+v", list)
 	}
 }

@@ -21,6 +21,10 @@ func (c checker) identity() {
 		}
 	}
 	if len(c.Tier) == 0 {
+		asked := c.Role == cluster.Mid || c.Role == cluster.Edge && c.Cache.Siblings
+		if asked && c.Known() && !c.Identity.SecretToo && !c.Alone() && c.report.Valid("tier") {
+			c.report.Mistake("tier", "is missing: with an identity other nodes are known on those addresses alone, such as ['10.0.1.30:7443']")
+		}
 		return
 	}
 	switch {

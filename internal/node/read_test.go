@@ -130,6 +130,8 @@ func TestReadMistakes(t *testing.T) {
 			"5:1: identity.key: is missing: the file with the key of the certificate, from freshet ca issue"}},
 		{"tiers without an identity", leastEdge + "tier: ['127.0.0.1:443']\n", []string{
 			"1:1: identity: is missing: other nodes are served under tier by certificates of the cluster's CA"}},
+		{"a mid that nobody can know", strings.Replace(leastEdge, "role: edge", "role: mid", 1) + "identity: {ca: a, cert: c, key: k}\n", []string{
+			"1:1: tier: is missing: with an identity other nodes are known on those addresses alone, such as ['10.0.1.30:7443']"}},
 		{"tiers of a distributor", leastDistributor + "identity: {ca: a, cert: c, key: k}\ntier: ['127.0.0.1:443']\n", []string{
 			"8:1: tier: is for the roles edge, mid and origin; this is the role distributor"}},
 		{"tiers nowhere", leastEdge + "identity: {ca: a, cert: c, key: k}\ntier: [':443', '127.0.0.1:80']\n", []string{

@@ -196,3 +196,35 @@ func TestTheEndOfAClientOfEventsIsTold(t *testing.T) {
 		res.Body.Close()
 	}
 }
+
+// TestTrailersPass proves that an origin hears that trailers are welcome, by whatever
+// protocol the client says so, and that those which it did not announce arrive.
+func TestTrailersPass(t *testing.T) {
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Te", r.Header.Get("Te"))
+		_, _ = io.Copy(w, r.Body)
+		_ = http.NewResponseController(w).Flush() // else net/http says how long it is, and sends no trailer
+		w.Header().Set(http.TrailerPrefix+"X-Sum", "of the body")
+	})
+	s := startSecured(t, o.URL, "")
+	for protocol, client := range s.clients(t) {
+		req, err := http.NewRequest("POST", "https://"+s.secure+"/a", io.MultiReader(strings.NewReader("content")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("TE", "trailers")
+		if protocol == "HTTP/1.1" {
+			req.Header.Set("TE", "gzip;q=0.5, trailers")
+			req.Header.Set("Connection", "TE")
+		}
+		res, err := client.RoundTrip(req)
+		if err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || string(body) != "content" || res.Header.Get("X-Te") != "trailers" || res.Trailer.Get("X-Sum") != "of the body" {
+			t.Errorf("%s: %q, %v, TE %q, trailer %v", protocol, body, err, res.Header.Get("X-Te"), res.Trailer)
+		}
+	}
+}

@@ -342,3 +342,43 @@ func TestExpectations(t *testing.T) {
 		}
 	}
 }
+
+// TestExpectationsByEveryProtocol is the same for whole clients: the origin's refusal comes
+// before they have sent anything, and else all arrives.
+func TestExpectationsByEveryProtocol(t *testing.T) {
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refused" {
+			http.Error(w, "no", http.StatusUnauthorized)
+			return
+		}
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, " ", err)
+	})
+	s := startSecured(t, o.URL, "")
+	for protocol, client := range s.clients(t) {
+		if one, ok := client.(*http.Transport); ok {
+			one.ExpectContinueTimeout = patience
+		}
+		for path, want := range map[string]string{"/refused": "no\n", "/taken": "1000000 <nil>"} {
+			given := new(atomic.Int64)
+			req, err := http.NewRequest("PUT", "https://"+s.secure+path, &generated{left: 1000000, given: given})
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Expect", "100-continue")
+			req.ContentLength = 1000000
+			res, err := client.RoundTrip(req)
+			if err != nil {
+				t.Fatalf("%s%s: %v", protocol, path, err)
+			}
+			body, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			if err != nil || string(body) != want {
+				t.Errorf("%s%s: %d %q, %v", protocol, path, res.StatusCode, body, err)
+			}
+			if n := given.Load(); path == "/refused" && n > 0 && protocol != "HTTP/3.0" { // whose client does not wait
+				t.Errorf("%s: %d bytes were sent for nothing", protocol, n)
+			}
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"freshet/internal/cluster"
 	"freshet/internal/command"
+	"freshet/internal/command/predicate"
 )
 
 // startTree is a mid and two edges below it.
@@ -203,7 +204,47 @@ type history struct {
 	requests, failed, violated, purges atomic.Int64
 }
 
-var historyPaths = []string{"/a", "/b", "/v", "/w", "/x"}
+var historyPaths = []string{"/a", "/b", "/e", "/t/a", "/t/b", "/v", "/w", "/x"}
+
+// removal is a command on a path, on others that it covers as well, by any kind of scope. A
+// soft one is as good as a hard one where content may not be served stale.
+func removal(rnd *rand.Rand, path string) (c command.Command, covers func(string) bool) {
+	covers = func(p string) bool { return p == path }
+	s := command.Scope{Kind: command.ScopeURL, Site: "test", Value: path}
+	c.Kind = command.Purge
+	switch rnd.IntN(6) {
+	case 0:
+		s.Kind, s.Value = command.ScopeKey, "test\nwww.test"+path
+	case 1:
+		if strings.HasPrefix(path, "/t/") {
+			s.Kind, s.Value = command.ScopePrefix, "/t/"
+			covers = func(p string) bool { return strings.HasPrefix(p, "/t/") }
+		}
+	case 2:
+		if strings.HasPrefix(path, "/t/") {
+			s.Kind, s.Value = command.ScopeTag, []string{"one", "four and more", "seven", "eight"}[rnd.IntN(4)]
+			covers = func(p string) bool { return strings.HasPrefix(p, "/t/") }
+		}
+	case 3:
+		c.Kind = command.Ban
+		s = command.Scope{Kind: command.ScopeMatch, Site: "test", Match: &predicate.Match{Path: path}}
+	case 4:
+		if strings.HasPrefix(path, "/t/") {
+			c.Kind = command.Ban
+			s = command.Scope{Kind: command.ScopeMatch, Match: &predicate.Match{Headers: []predicate.Header{{Name: "Surrogate-Key", Value: "one*"}}}}
+			covers = func(p string) bool { return strings.HasPrefix(p, "/t/") }
+		}
+	}
+	c.Scopes = []command.Scope{s}
+	if rnd.IntN(2) == 0 && path != "/w" {
+		if c.Kind == command.Ban {
+			c.Soft = true
+		} else {
+			c.Kind = command.Invalidate
+		}
+	}
+	return c, covers
+}
 
 // due is the oldest version of path that a node may give which has applied clock.
 func (h *history) due(clock command.Clock, path string) (version int) {
@@ -225,16 +266,18 @@ func (h *history) publishAndPurge(rnd *rand.Rand) {
 	if rnd.IntN(8) == 0 {
 		return // the purge is forgotten, until the next of all
 	}
-	of, purged := h.origin.all(), path
+	of := h.origin.all()
+	c, covers := removal(rnd, path)
 	if rnd.IntN(10) == 0 {
-		purged = ""
+		c = command.Command{Kind: command.Purge, Scopes: []command.Scope{{Kind: command.ScopeAll}}}
+		covers = func(string) bool { return true }
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	clock := h.purge(purged)
+	clock := h.command(c)
 	h.purges.Add(1)
 	for p, version := range of {
-		if purged == "" || p == purged {
+		if covers(p) {
 			h.mu.promises = append(h.mu.promises, promise{h.mu.logs[clock.Log], clock.Seq, p, version})
 		}
 	}

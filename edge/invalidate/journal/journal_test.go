@@ -22,8 +22,10 @@ import (
 	"freshet/edge/invalidate/journal"
 	"freshet/edge/response"
 	"freshet/internal/command"
+	"freshet/internal/command/predicate"
 	"freshet/internal/files"
 	"freshet/internal/files/filestest"
+	"freshet/internal/hop"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -434,6 +436,35 @@ func TestLargeCommand(t *testing.T) {
 	r.want(last, invalidate.OfMark)
 	if r.table.Marks() != 10_000 {
 		t.Errorf("%d marks", r.table.Marks())
+	}
+	r.close()
+}
+
+// TestWindowsAndBansOutliveTheProcess, be it appended to the file or what that begins with.
+func TestWindowsAndBansOutliveTheProcess(t *testing.T) {
+	r := newRig(t, inRAM(t, "/a"), "/a").open()
+	r.restart(start)
+	held := r.stored(1)
+	held.Key = response.NewKey("s\nh/banned")
+	e := purgeOf(hash(2))
+	e.At, e.Until = time.UnixMilli(1000), time.UnixMilli(9000)
+	r.table.Apply(start.Seq+1, e)
+	ban := invalidate.Effect{Soft: true, At: time.UnixMilli(2000), Bans: []invalidate.Ban{{Site: "s", Match: &predicate.Match{Path: "/ban*"}}}}
+	r.table.Apply(start.Seq+2, ban)
+	if err := r.table.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // the second and the third find what the one before has written anew
+		r.close()
+		r.open()
+		p := held.WithBody(nil)
+		if !r.table.Alive(p) || p.Soft() != (hop.Soft{Seq: start.Seq + 2, Since: 2000}) {
+			t.Errorf("%s, under %+v", r.table.Test(p), p.Soft())
+		}
+		barred := r.stored(2)
+		if !r.table.Barred(barred, time.UnixMilli(8999)) || r.table.Barred(barred, time.UnixMilli(9000)) || r.table.Barred(held, time.UnixMilli(8999)) {
+			t.Error("another window than was set")
+		}
 	}
 	r.close()
 }

@@ -66,9 +66,6 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 	if len(mistakes) > 0 {
 		return nil, badScopes(mistakes)
 	}
-	if wide := carriedOut(c); wide.Kind != c.Kind || wide.NoStore != c.NoStore || !slices.Equal(wide.Scopes, c.Scopes) {
-		return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("nodes of this release do not carry out a %s of that yet", c.Kind))
-	}
 	c.ID, c.At, c.By = command.NewID(), start.UTC(), in.author()
 	clock, err := w.append(c)
 	if errors.Is(err, errDeposed) {
@@ -94,14 +91,6 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 	out.Body.Complete = complete(out.Body.Nodes)
 	d.metrics.waits.Observe(time.Since(start).Seconds())
 	return out, nil
-}
-
-// carriedOut is what the edges of this release make of a command.
-func carriedOut(c command.Command) command.Command {
-	return c.Only([]command.Kind{command.Purge, command.Invalidate, command.Ban}, []command.ScopeKind{
-		command.ScopeURL, command.ScopeKey, command.ScopePrefix, command.ScopeTag, command.ScopeSite, command.ScopeAll,
-		command.ScopeMatch,
-	}, true)
 }
 
 // badScopes is the answer to a request that covers what it cannot.

@@ -115,6 +115,6 @@ func newRootCommand() *cobra.Command {
 	}
 	add("run", newDevCommand(), newEdgeCommand(), newRoleCommand(cluster.Mid), newRoleCommand(cluster.Origin),
 		newRoleCommand(cluster.Router), newRoleCommand(cluster.Distributor), newCheckCommand())
-	add("operate", newSiteCommand(), newSecretCommand(), newPushCommand(), newPurgeCommand(), newInvalidateCommand(), newBanCommand(), newTrailCommand(), newNodesCommand(), newStatusCommand(), newExplainCommand(), newCacheCommand(), newCACommand())
+	add("operate", newSiteCommand(), newSecretCommand(), newPushCommand(), newPurgeCommand(), newInvalidateCommand(), newBanCommand(), newRefreshCommand(), newPrefetchCommand(), newTrailCommand(), newNodesCommand(), newStatusCommand(), newExplainCommand(), newCacheCommand(), newCACommand())
 	return root
 }

@@ -41,6 +41,9 @@ func TestWhatRemovalsCover(t *testing.T) {
 		"site":   {"", []string{"invalidate", "--site", "demo"}, []string{"site demo"}},
 		"ban": {"", []string{"ban", "--site", "demo", "--path", "/a*", "--header", "Content-Type: image/*", "--header", "X-A", "--header-re", "X-B:^b:"},
 			[]string{"match demo: path = /a* and header Content-Type = image/* and header X-A and header X-B ~ ^b:"}},
+		"refresh": {"", []string{"refresh", "https://demo.example:8443/a", "--key", "demo | demo.example/a"},
+			[]string{"url https://demo.example:8443/a of demo", "key demo | demo.example/a"}},
+		"prefetch": {"http://shop.example/1\n", []string{"prefetch", "--pop", "p1", "-"}, []string{"url http://shop.example/1 of shop"}},
 		"ban of hosts": {"", []string{"ban", "--host", "*.example", "--path-re", "^/a", "--no-store", "10m"},
 			[]string{"match demo: host = *.example and path ~ ^/a", "match shop: host = *.example and path ~ ^/a"}},
 		"ban of all": {"", []string{"ban", "--path", "/x*", "--confirm", "everything", "--soft"}, []string{"match: path = /x*"}},
@@ -97,6 +100,7 @@ func TestRemovalsThatAreRefused(t *testing.T) {
 	for _, args := range [][]string{
 		{"invalidate"}, {"invalidate", "--all"}, {"purge", "--tag", "x"}, {"purge", "--prefix", "/a/"}, {"purge", "http://demo.example/", "-o", "xml"},
 		{"invalidate", "--site", "demo", "--no-store", "10m"}, {"command", "list", "--since", "yesterday"}, {"command", "list", "-n", "0"},
+		{"refresh"}, {"refresh", "--site", "demo"}, {"prefetch"}, {"prefetch", "--key", "demo | /"}, {"prefetch", "--role", "origin", "http://demo.example/"},
 		{"ban"}, {"ban", "--path", "a"}, {"ban", "--path", "/a*"}, {"ban", "--site", "demo"}, {"ban", "--site", "demo", "--path-re", "("},
 		{"ban", "--site", "demo", "--header-re", "X-A"}, {"ban", "--site", "demo", "--path", "/a", "--soft", "--no-store", "1m"}, {"ban", "x"},
 		{"command", "show"}, {"command", "nosuch"},

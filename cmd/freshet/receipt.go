@@ -112,6 +112,8 @@ func scopeText(s client.Scope) string {
 		return "match " + s.Site + ": " + m.String()
 	case s.Site == "":
 		return "everything"
+	case s.Base != "":
+		return s.Kind + " " + s.Base + s.Value + " of " + s.Site
 	case s.Value == "":
 		return s.Kind + " " + s.Site
 	case s.Kind == "key": // its first line is the site

@@ -8,11 +8,10 @@
 //
 //   - The first answer of a process comes from disk if the cluster gives none soon.
 //   - News is taken over as a whole, but for what a store says that has lost its data.
-//     Site documents are never removed from it: one that was deleted leaves a record. So
-//     a document that is missing without one is lost, and kept; see Lost. Membership
+//     Site documents and secrets are never removed from it: one that was deleted leaves a
+//     record. So one that is missing is lost, and kept; see Lost. Membership
 //     without the node itself, which keeps itself in there, is of such a store as well:
-//     who is missing with it is kept for as long as it takes them to come back. Secrets,
-//     which are kept sealed, stay for as long as documents are lost.
+//     who is missing with it is kept for as long as it takes them to come back.
 package snapshot
 
 import (
@@ -22,7 +21,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,7 +36,6 @@ const (
 	retryWrite = 10 * time.Second // after a write that failed
 	comeBack   = 10 * time.Second // members have that long to come back after this node has,
 	forgetLost = time.Minute      // and that long where this node itself does not
-	lookAround = 3 * time.Second  // to see whether more is missing than a secret
 )
 
 // DefaultMaxBytes is what the files take at most, both together. 10,000 site documents of
@@ -66,8 +63,7 @@ type Keeper struct {
 	sites   shelf[cluster.Pairs]
 	secrets shelf[cluster.Pairs]
 	crowd   crowd
-	lost    atomic.Int64 // site documents, at the last news
-	missed  time.Time    // since when secrets are missing; guarded by secrets.mu
+	lost    int // site documents, at the last news; guarded by sites.mu
 }
 
 // Open reads what was kept; what cannot be used of it is logged and left alone until it

@@ -362,8 +362,8 @@ func TestAStoreThatLostItsDataIsDistrusted(t *testing.T) {
 	})
 }
 
-// TestSecretsStayWhileDocumentsAreLost, and go when they alone are deleted.
-func TestSecretsStayWhileDocumentsAreLost(t *testing.T) {
+// TestSecretsAreKept, sealed as they are, as documents are.
+func TestSecretsAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, dir := newStore(t), t.TempDir()
 		s.members("me")
@@ -407,16 +407,10 @@ func TestSecretsStayWhileDocumentsAreLost(t *testing.T) {
 		n := start(t, s, dir)
 		stop := follow(n)
 		knows("sealed one;sealed two;")
-		if err := s.Delete(t.Context(), cluster.SiteSecretsPrefix+"/one", cluster.Any); err != nil {
-			t.Fatal(err)
-		}
-		s.set(func(*store) {})
-		time.Sleep(lookAround + time.Millisecond)
-		knows("sealed two;")
 		s.set(func(s *store) { s.lost = true })
 		time.Sleep(time.Hour)
-		knows("sealed two;")
-		if got := n.LostSecrets(); len(got) != 1 {
+		knows("sealed one;sealed two;")
+		if got := n.LostSecrets(); len(got) != 2 {
 			t.Errorf("lost are %v", got)
 		}
 		stop()
@@ -424,7 +418,7 @@ func TestSecretsStayWhileDocumentsAreLost(t *testing.T) {
 		known = ""
 		n = start(t, s, dir)
 		stop = follow(n)
-		knows("sealed two;")
+		knows("sealed one;sealed two;")
 		stop()
 	})
 }

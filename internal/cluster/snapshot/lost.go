@@ -12,7 +12,9 @@ import (
 // mergeSites keeps the documents that are missing from the news: nobody removes one.
 func (k *Keeper) mergeSites(old, news cluster.Pairs, _ time.Time) (cluster.Pairs, time.Time) {
 	lost := missing(old.List, news.List)
-	switch before := int(k.lost.Swap(int64(len(lost)))); {
+	before := k.lost
+	k.lost = len(lost)
+	switch {
 	case len(lost) > before:
 		k.log.Error("cluster's store has lost site documents, which are kept", "lost", len(lost), "left", len(news.List))
 	case len(lost) == 0 && before > 0:
@@ -24,22 +26,12 @@ func (k *Keeper) mergeSites(old, news cluster.Pairs, _ time.Time) (cluster.Pairs
 	return cluster.NewPairs(append(lost, news.List...)), time.Time{}
 }
 
-// mergeSecrets keeps the secrets that are missing from the news while documents are, and for
-// a moment in which that may turn out.
-func (k *Keeper) mergeSecrets(old, news cluster.Pairs, now time.Time) (cluster.Pairs, time.Time) {
-	lost := missing(old.List, news.List)
-	switch {
-	case len(lost) == 0:
-		k.missed = time.Time{}
-		return news, time.Time{}
-	case k.missed.IsZero():
-		k.missed = now
+// mergeSecrets keeps the secrets that are missing from the news: nobody removes one either.
+func (k *Keeper) mergeSecrets(old, news cluster.Pairs, _ time.Time) (cluster.Pairs, time.Time) {
+	if lost := missing(old.List, news.List); len(lost) > 0 {
+		return cluster.NewPairs(append(lost, news.List...)), time.Time{}
 	}
-	if k.lost.Load() == 0 && now.Sub(k.missed) >= lookAround {
-		k.missed = time.Time{}
-		return news, time.Time{}
-	}
-	return cluster.NewPairs(append(lost, news.List...)), now.Add(lookAround)
+	return news, time.Time{}
 }
 
 // missing are the pairs of old whose keys news lacks. Both are sorted.

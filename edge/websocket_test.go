@@ -1,12 +1,15 @@
 package edge
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +173,47 @@ func TestADrainEndsWithTunnels(t *testing.T) {
 		t.Errorf("the tunnel ends with %v", err)
 	}
 	conn.CloseNow()
+}
+
+// TestARefusedOfferHidesNothing proves that what a client sends behind an offer is its next
+// request when the origin refuses, which the edge answers by its own rules, and that the
+// origin gets none of it with the offer.
+func TestARefusedOfferHidesNothing(t *testing.T) {
+	seen := make(chan string, 10)
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		seen <- r.URL.Path + " " + r.Header.Get("Upgrade") + " " + r.Header.Get("Via")
+		if r.Header.Get("Upgrade") != "" {
+			http.Error(w, "upgrade to another", http.StatusUpgradeRequired)
+			return
+		}
+		fmt.Fprint(w, "hello")
+	})
+	url, _ := startLone(t, o.URL)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprint(conn, "GET /offer HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 7\r\n\r\n"+
+		"TRACE /smuggled HTTP/1.1\r\nHost: a\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+	r := bufio.NewReader(conn)
+	for _, want := range []string{"426 upgrade to another\n", "405 ", "200 hello"} {
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if got := fmt.Sprint(res.StatusCode, " ", string(body)); err != nil || !strings.HasPrefix(got, want) {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
+	close(seen)
+	var all []string
+	for s := range seen {
+		all = append(all, s)
+	}
+	if want := []string{"/offer websocket 1.1 freshet-e1", "/next  1.1 freshet-e1"}; !slices.Equal(all, want) {
+		t.Errorf("the origin has seen %q, want %q", all, want)
+	}
 }

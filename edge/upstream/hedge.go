@@ -16,6 +16,10 @@ const (
 	// anybody knows that it does.
 	lateTimes = 3
 	lateMin   = time.Second
+	// hedgeProbe is for one that finds out whether a parent is back: it mostly is not, and who
+	// asks must not notice. hedgeAgain is after one that nobody had leave for.
+	hedgeProbe = 10 * time.Millisecond
+	hedgeAgain = 100 * time.Millisecond
 )
 
 // ask carries a try out, and perhaps one more beside it. Nil: neither has the answer.
@@ -44,6 +48,9 @@ func (a *asking) ask(t *try) *Reply {
 		case <-timer.C:
 			second := a.hedge(t)
 			if second == nil {
+				if len(a.left) > 0 {
+					timer.Reset(hedgeAgain)
+				}
 				continue
 			}
 			under[second] = struct{}{}
@@ -82,8 +89,8 @@ func (a *asking) hedgeAfter(t *try) time.Duration {
 	}
 	p95, known := t.link.Node.First.Quantile(hedgeQuantile)
 	switch {
-	case t.leaves.Probe(): // who knows what becomes of it
-		return hedgeMin
+	case t.leaves.Probe():
+		return hedgeProbe
 	case !known:
 		return 0
 	case t.limits.Hedge:

@@ -17,8 +17,8 @@ func TestASlowMidGetsLess(t *testing.T) {
 	var link *slowLink
 	tr := newTree(t, treePlan{edges: 2, mids: 3, tune: func(f *node.File) {
 		if f.Name == slow {
-			link = newSlowLink(t, freeAddr(t), f.Listen[0])
-			f.Advertise = []string{link.ln.Addr().String()}
+			link = newSlowLink(t, freeAddr(t), f.Tier[0])
+			f.TierAdvertise = []string{link.ln.Addr().String()}
 		}
 	}})
 	tr.origin.short = time.Second // so the edges ask the mids again and again

@@ -249,6 +249,8 @@ func (w *walk) explainFetch(outcome Outcome) *FetchedNow {
 		x.Reason, x.Why = w.status.fwd, "the request goes past the cache"
 	case why == httpcache.Stored && reply.Length > e.maxBody:
 		x.Reason, x.Why = "size", "it is larger than what this node stores of one response"
+	case why == httpcache.Stored && e.table.Barred(r, e.now()):
+		x.Reason, x.Why = "barred", "a purge or ban that covers it says that nothing such is stored for a while"
 	}
 	x.Stored = x.Reason == ""
 	return x

@@ -80,14 +80,20 @@ type Hosts func(site string) []string
 // ban's host covers every site.
 func (t *Table) SetHosts(hosts Hosts) { t.hosts = hosts }
 
-// covers reports whether the ban covers what is stored under a key. values are those of its
-// header, nil where that is not known: then conditions on the header count as met.
-func (b *Ban) covers(key string, hosts Hosts, values func(string) iter.Seq[string]) bool {
+// subject is what is stored under a key, as bans see it.
+type subject struct {
+	site string
+	predicate.Subject
+}
+
+// anyHost stands for the hosts of a site that is not known.
+var anyHost = []string{"*"}
+
+// subjectOf is what is stored under a key. values are those of its header, nil where that is
+// not known: then conditions on the header count as met.
+func subjectOf(key string, hosts Hosts, values func(string) iter.Seq[string]) (s subject) {
 	site, rest, _ := strings.Cut(key, "\n")
-	if b.Site != "" && b.Site != site {
-		return false
-	}
-	s := predicate.Subject{Hosts: []string{"*"}, Values: values}
+	s.site, s.Hosts, s.Values = site, anyHost, values
 	if hosts != nil {
 		if known := hosts(site); known != nil {
 			s.Hosts = known
@@ -98,7 +104,12 @@ func (b *Ban) covers(key string, hosts Hosts, values func(string) iter.Seq[strin
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
 		s.Path = rest[i:]
 	}
-	return b.matcher.Matches(s)
+	return s
+}
+
+// covers reports whether the ban covers what is stored.
+func (b *Ban) covers(s *subject) bool {
+	return (b.Site == "" || b.Site == s.site) && b.matcher.Matches(s.Subject)
 }
 
 // valuesOf are those of a response's header.
@@ -116,9 +127,10 @@ func (t *Table) banned(r *response.Response, asOf, limit command.Seq) (hard bool
 	if bans == nil || len(*bans) == 0 || (*bans)[len(*bans)-1].Seq <= asOf {
 		return false, first
 	}
+	s := subjectOf(r.Key.Text, t.hosts, valuesOf(r))
 	for i := range *bans {
 		b := &(*bans)[i]
-		if b.Seq <= asOf || b.Seq > limit || b.Soft && first.Seq != 0 || !b.covers(r.Key.Text, t.hosts, valuesOf(r)) {
+		if b.Seq <= asOf || b.Seq > limit || b.Soft && first.Seq != 0 || !b.covers(&s) {
 			continue
 		}
 		if !b.Soft {
@@ -144,10 +156,10 @@ func (t *Table) FenceOf(key string, scopes ...[]response.ScopeHash) hop.Fence {
 	if bans == nil || len(*bans) == 0 {
 		return f
 	}
-	applied := t.now.Load().clock
+	applied, s := t.now.Load().clock, subjectOf(key, t.hosts, nil)
 	for i := range *bans {
 		b := &(*bans)[i]
-		if f.Log != applied.Log || b.Seq > applied.Seq || !b.covers(key, t.hosts, nil) {
+		if f.Log != applied.Log || b.Seq > applied.Seq || !b.covers(&s) {
 			continue
 		}
 		if b.Soft {
@@ -162,9 +174,11 @@ func (t *Table) FenceOf(key string, scopes ...[]response.ScopeHash) hop.Fence {
 // barredByBan reports whether a ban covers a response that says that nothing such is stored.
 func (t *Table) barredByBan(r *response.Response, now int64) bool {
 	bans := t.bans.Load()
-	return bans != nil && slices.ContainsFunc(*bans, func(b Ban) bool {
-		return b.Until > now && b.covers(r.Key.Text, t.hosts, valuesOf(r))
-	})
+	if bans == nil || len(*bans) == 0 {
+		return false
+	}
+	s := subjectOf(r.Key.Text, t.hosts, valuesOf(r))
+	return slices.ContainsFunc(*bans, func(b Ban) bool { return b.Until > now && b.covers(&s) })
 }
 
 // Bans is the number of bans that are held.

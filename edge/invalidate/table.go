@@ -107,8 +107,8 @@ func Open(s *State, j Journal) *Table {
 			t.setSoft(scope, m)
 		}
 	}
-	t.setBans(s.Bans)
 	t.windows.max = room.Windows
+	t.setBans(s.Bans)
 	if len(s.Windows) > 0 {
 		for scope, until := range s.Windows {
 			t.windows.set([]response.ScopeHash{scope}, until, 0)

@@ -91,6 +91,8 @@ func (a *asking) hedgeAfter(t *try) time.Duration {
 	switch {
 	case t.leaves.Probe():
 		return hedgeProbe
+	case t.parent.OfCluster() && t.client.guard.Slow(t.parent.Name): // a trial
+		return hedgeMin
 	case !known:
 		return 0
 	case t.limits.Hedge:

@@ -36,6 +36,10 @@ const (
 	// lost. Between nodes there are several, once one has so many requests under way.
 	tierConns   = 4
 	fewRequests = 16
+	// dials are the connections that one of these begins at once, and what is known to speak
+	// HTTP/2 otherwise: net/http begins one for each request that finds none, and closes all but
+	// the first when they are there. A full one does not count.
+	dials = 2
 )
 
 // protocol is what is spoken.
@@ -310,8 +314,11 @@ func newTransport(w way, config *tls.Config) *http.Transport {
 	case w.protocol == gRPC:
 		tr.HTTP2.SendPingTimeout = 0
 	}
+	if w.protocol == plain2 || w.role != "" && w.protocol != only1 {
+		tr.MaxConnsPerHost = dials
+	}
 	if config != nil {
-		tr.TLSClientConfig = config // net/http looks at its NextProtos
+		tr.TLSClientConfig = config.Clone() // whose NextProtos net/http looks at, and changes
 		tr.DialTLSContext = dialTLS(dialer, config)
 	}
 	return tr

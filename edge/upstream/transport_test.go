@@ -242,6 +242,20 @@ func TestWayTo(t *testing.T) {
 	}
 }
 
+// testIdentity is a node's, by the CA in dir.
+func testIdentity(t *testing.T, dir, role, node string) *nodeca.Identity {
+	t.Helper()
+	files, _, err := nodeca.Issue(dir, t.TempDir(), nodeca.Order{Name: nodeca.Name{Role: role, Node: node}, Life: time.Hour}, false, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := nodeca.Open(files, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // TestTiersKnowEachOther proves that nodes reach each other by their certificates, and that what is
 // behind an address which is not the node that is meant gets no request.
 func TestTiersKnowEachOther(t *testing.T) {
@@ -249,17 +263,7 @@ func TestTiersKnowEachOther(t *testing.T) {
 	if _, err := nodeca.Create(dir, "test", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	identity := func(role, node string) *nodeca.Identity {
-		files, _, err := nodeca.Issue(dir, t.TempDir(), nodeca.Order{Name: nodeca.Name{Role: role, Node: node}, Life: time.Hour}, false, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		id, err := nodeca.Open(files, nil, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
+	identity := func(role, node string) *nodeca.Identity { return testIdentity(t, dir, role, node) }
 	var asked atomic.Int32
 	serve := func(id *nodeca.Identity) string {
 		s, _ := https(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); say(w, r) }, func(s *httptest.Server) {
@@ -296,6 +300,47 @@ func TestTiersKnowEachOther(t *testing.T) {
 	}
 	if asked.Load() != 0 {
 		t.Error("the wrong node got a request")
+	}
+}
+
+// TestABurstTakesFewConnections proves that many requests at once to a node that is not
+// connected yet, more than its connections take together, are all answered, over few.
+func TestABurstTakesFewConnections(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := nodeca.Create(dir, "test", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	var opened atomic.Int32
+	const requests, streams = 600, 20
+	s, _ := https(t, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(time.Millisecond) // so that they come to lie beside each other
+		say(w, r)
+	}, func(s *httptest.Server) {
+		s.TLS = testIdentity(t, dir, "mid", "mid-1").ServerConfig("edge")
+		s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streams}
+		s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
+		}
+	})
+	edge := testIdentity(t, dir, "edge", "edge-1")
+	c := testClient(t)
+	c.Secure(func(role, name string) *tls.Config { return edge.ClientConfig(nodeca.Name{Role: role, Node: name}) })
+	mid := Parent{Name: "mid-1", Kind: Mid, URL: s.URL}
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() {
+			if _, err := text(t, c, mid, get("/")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := opened.Load(); n > requests/streams+2*tierConns*dials {
+		t.Errorf("%d requests take %d connections", requests, n)
+	} else {
+		t.Logf("%d connections", n)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -63,6 +65,7 @@ func TestAnOriginOverTLS(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s", r.TLS.ServerName, r.Host, r.TLS.PeerCertificates[0].Subject.CommonName)
 	}))
 	o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
+	o.Config.ErrorLog = log.New(io.Discard, "", 0)
 	o.StartTLS()
 	defer o.Close()
 	t.Setenv("FRESHET_SECRET_MY_CERT", clientPEM)

@@ -30,7 +30,7 @@ func TestConsulIsGoneAndEveryNodeRestarts(t *testing.T) {
 		f.Drain = document.Duration(5 * time.Second)
 	}})
 	keys := int(treeRate(600, 60))
-	tr.warm(keys)
+	tr.warm(keys, treePath)
 	var edges []string
 	for i := range tr.edges {
 		edges = append(edges, treeIP(cluster.Edge, i))

@@ -277,12 +277,12 @@ func (tr *tree) one(edge, path string) sample {
 }
 
 // warm has every edge store every key.
-func (tr *tree) warm(keys int) {
+func (tr *tree) warm(keys int, path func(int) string) {
 	tr.t.Helper()
 	var edges sync.WaitGroup
 	for i := range tr.edges {
 		edges.Go(func() {
-			l := &treeLoad{t: tr.t, addrs: tr.addrs(), host: treeHost, path: treePath}
+			l := &treeLoad{t: tr.t, addrs: tr.addrs(), host: treeHost, path: path}
 			client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
 			defer client.CloseIdleConnections()
 			for key := range keys {

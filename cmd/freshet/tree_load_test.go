@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ type sample struct {
 	after  time.Duration // of Retry-After; -1 for none
 	hit    bool          // at the edge
 	stale  bool          // by stale-if-error at the edge or above
-	chain  string        // Cache-Status of failures
+	chain  string        // Cache-Status, and of failures what they say
 	err    error         // also a body that breaks off, or is another
 }
 
@@ -144,6 +145,7 @@ func (l *treeLoad) ask(client *http.Client, edge, key int) (s sample) {
 	body, err := io.ReadAll(res.Body)
 	_ = res.Body.Close()
 	own := res.Header.Values("Cache-Status")
+	s.chain = strings.Join(own, ", ")
 	if len(own) > 0 {
 		member := own[len(own)-1]
 		member = member[strings.LastIndex(member, ", ")+1:]
@@ -257,4 +259,11 @@ func complain(t *testing.T, what string, all []sample) {
 	if len(bad) > 0 {
 		t.Errorf("%s: %d of %d requests failed", what, len(bad), len(all))
 	}
+}
+
+// slowest are the n samples that took longest.
+func slowest(all []sample, n int) []sample {
+	sorted := slices.Clone(all)
+	slices.SortFunc(sorted, func(a, b sample) int { return cmp.Compare(b.took, a.took) })
+	return sorted[:min(n, len(sorted))]
 }

@@ -16,7 +16,7 @@ func TestAnOriginIsOutUnderLoad(t *testing.T) {
 	tr := newTree(t, treePlan{edges: 2, mids: 2, origin: "  first_byte: 2s\n  connect: 1s\n"})
 	tr.origin.short = treeShare(5*time.Second, time.Second)
 	keys := int(treeRate(900, 90))
-	tr.warm(keys)
+	tr.warm(keys, treePath)
 	load := tr.load(&treeLoad{clients: 40, rate: treeRate(400, 120), keys: keys, seed: seed})
 	<-time.After(treeShare(10*time.Second, time.Second)) // what was warmed at once is spread by now
 	begun := time.Now()

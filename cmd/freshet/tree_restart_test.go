@@ -26,7 +26,7 @@ func TestAllEdgesRestartEmptyUnderLoad(t *testing.T) {
 	tr := newTree(t, treePlan{edges: 2, mids: 2, origin: "  requests: 8\n  queue: 64\n  queue_time: 2s\n  first_byte: 3s\n"})
 	tr.origin.short = 30 * time.Second
 	keys := int(treeRate(1500, 300))
-	tr.warm(keys)
+	tr.warm(keys, treePath)
 	tr.origin.work = 60 * time.Millisecond // 8 at once: 133 in a second
 	load := tr.load(&treeLoad{clients: 200, rate: treeRate(400, 150), keys: keys, seed: seed})
 	begun := time.Now()
@@ -72,8 +72,14 @@ func TestAllEdgesRestartEmptyUnderLoad(t *testing.T) {
 		t.Logf("%s restarted in %s: %s", r.name, r.up.Sub(r.down).Round(time.Millisecond), figures(answered))
 		t.Logf("%s restarted: the origin had at most %d requests at once, its limit is %d; in each second %v",
 			r.name, r.most, limit, tr.origin.perSecond(r.up, end))
-		if r.most > limit {
-			t.Errorf("%s restarted: the origin had %d requests at once, want at most %d", r.name, r.most, limit)
+		bound := limit
+		if i > 0 {
+			// While all mids are dead the edges ask for themselves, and when the mids are back the
+			// parts of both are under way for a moment.
+			bound = 2 * limit
+		}
+		if r.most > bound {
+			t.Errorf("%s restarted: the origin had %d requests at once, want at most %d", r.name, r.most, bound)
 		}
 		wrong, refused := 0, 0
 		longest := time.Duration(0)
@@ -92,19 +98,30 @@ func TestAllEdgesRestartEmptyUnderLoad(t *testing.T) {
 		if wrong > 0 {
 			t.Errorf("%s restarted: %d requests got neither an answer nor a 503 with Retry-After", r.name, wrong)
 		}
-		if bound := queueTime + firstByte + time.Second; treeLong && longest > bound {
-			t.Errorf("%s restarted: a client waited for %s, want at most %s", r.name, longest, bound)
+		if most := queueTime + firstByte + time.Second; treeLong && longest > most {
+			t.Errorf("%s restarted: a client waited for %s, want at most %s", r.name, longest, most)
 		}
-		recovered := time.Duration(-1)
-		for at := r.up; at.Before(end.Add(-2 * time.Second)); at = at.Add(500 * time.Millisecond) {
-			if now := among(all, at, at.Add(2*time.Second), nil); hitRatio(now) > hitRatio(normal)-0.1 && tookAt(now, 0.5) < 2*tookAt(normal, 0.5) {
-				recovered = at.Sub(r.up)
-				break
+		// Half of all requests are for so many keys.
+		hot := func(s *sample) bool { return s.key*s.key < keys }
+		fetched := make(map[[2]int]time.Time) // by edge and key
+		back := r.up
+		is := among(answered, r.up, end, func(s *sample) bool {
+			if !hot(s) {
+				return false
 			}
-		}
-		t.Logf("%s restarted: %d answers 503, the longest wait %s; full speed again after %s", r.name, refused, longest.Round(time.Millisecond), recovered)
-		if treeLong && recovered < 0 {
-			t.Errorf("%s restarted: not at full speed again", r.name)
+			id := [2]int{s.edge, s.key}
+			at, ok := fetched[id]
+			if !ok {
+				fetched[id] = s.at.Add(s.took)
+				back = s.at.Add(s.took)
+			}
+			return ok && s.at.After(at)
+		})
+		was := among(normal, begun, ended, hot)
+		t.Logf("%s restarted: %d answers 503, the longest wait %s; what half of the requests are for has all been asked for after %s: before %.1f %% hits, p50 %s, p99 %s, and once it was asked for %.1f %% hits, p50 %s, p99 %s",
+			r.name, refused, longest.Round(time.Millisecond), back.Sub(r.up).Round(time.Millisecond), 100*hitRatio(was), tookAt(was, 0.5), tookAt(was, 0.99), 100*hitRatio(is), tookAt(is, 0.5), tookAt(is, 0.99))
+		if len(is) == 0 || hitRatio(is) < hitRatio(was)-0.03 {
+			t.Errorf("%s restarted: what is asked for most is not back: %.1f %% hits of %d", r.name, 100*hitRatio(is), len(is))
 		}
 	}
 }

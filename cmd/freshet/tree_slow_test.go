@@ -22,7 +22,9 @@ func TestASlowMidGetsLess(t *testing.T) {
 		}
 	}})
 	tr.origin.short = time.Second // so the edges ask the mids again and again
-	load := tr.load(&treeLoad{clients: 100, rate: treeRate(300, 120), keys: int(treeRate(300, 60)), seed: seed, path: shortPath})
+	keys := int(treeRate(300, 60))
+	tr.warm(keys, shortPath)
+	load := tr.load(&treeLoad{clients: 100, rate: treeRate(300, 120), keys: keys, seed: seed, path: shortPath})
 	<-time.After(time.Second)
 	begun := time.Now()
 	<-time.After(treeShare(20*time.Second, 2*time.Second))
@@ -31,6 +33,10 @@ func TestASlowMidGetsLess(t *testing.T) {
 	<-time.After(treeShare(5*time.Second, time.Second)) // until it is noticed
 	noticed := time.Now()
 	<-time.After(treeShare(30*time.Second, 3*time.Second))
+	for _, edge := range tr.edges {
+		t.Logf("%s: %v retries, %v refused, %v hedges", edge, tr.metric(edge, "freshet_edge_parent_retries_total"),
+			tr.metric(edge, "freshet_edge_parent_retries_refused_total"), tr.metric(edge, "freshet_edge_parent_hedges_total"))
+	}
 	link.set(false)
 	healed := time.Now()
 	<-time.After(treeShare(30*time.Second, time.Second))
@@ -83,6 +89,9 @@ func TestASlowMidGetsLess(t *testing.T) {
 	}
 	if again, _ := share(healed.Add(15*time.Second), ended); again < was/2 {
 		t.Errorf("when it is well again it gets %.1f %% of requests, before it was %.1f %%", 100*again, 100*was)
+	}
+	for _, s := range slowest(among(all, noticed, healed, others), 10) {
+		t.Logf("%s after it was slow: edge %d, key %d of %s: head after %s, end after %s %s", s.at.Sub(slowed).Round(time.Millisecond), s.edge, s.key, home[s.key], s.first, s.took, s.chain)
 	}
 	p99, limit := tookAt(among(all, noticed, healed, others), 0.99), tookAt(among(all, begun, slowed, others), 0.99)*3/2
 	if p99 > limit {

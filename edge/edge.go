@@ -199,7 +199,7 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 		return nil
 	})
 	follower, err := follower.New(follower.Config{
-		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Start: e.table.Clock(), Log: e.log, Metrics: e.env.Metrics,
+		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Start: e.table.Clock(), Link: e.table.Link(), Log: e.log, Metrics: e.env.Metrics,
 	})
 	if err != nil {
 		return nil, err
@@ -268,7 +268,7 @@ var (
 func (e *Edge) Apply(seq command.Seq, c command.Command) error {
 	e.recent.note(seq, c)
 	c = c.Only(appliedKinds, appliedScopes, true)
-	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At, Until: c.NoStoreUntil()}
+	effect := invalidate.Effect{Soft: !c.Hard(), At: c.At, Until: c.NoStoreUntil(), Link: c.Link}
 	for _, scope := range c.Scopes {
 		if c.Kind == command.Prefetch {
 			break // it marks nothing

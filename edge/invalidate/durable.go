@@ -122,7 +122,7 @@ func (t *Table) state() *State {
 	if bans := t.bans.Load(); bans != nil {
 		s.Bans = *bans
 	}
-	s.Clock, s.Floor, s.Generation, s.Keyed = now.clock, now.floor, now.generation, t.keyed
+	s.Clock, s.Link, s.Floor, s.Generation, s.Keyed = now.clock, now.link, now.floor, now.generation, t.keyed
 	s.Marks = func(yield func(response.ScopeHash, command.Seq) bool) {
 		t.hard.each(func(scope response.ScopeHash, at *atomic.Uint64) bool {
 			return yield(scope, command.Seq(at.Load()))

@@ -14,6 +14,7 @@ import (
 // make untrue what a disk still holds.
 type State struct {
 	Clock      command.Clock // applied
+	Link       command.Link  // of the record at Clock; zero if not known
 	Floor      command.Seq   // what was not tested since is dead
 	Generation uint64        // never zero
 	Keyed      uint64        // what keys the stored responses, see Table.Keyed

@@ -29,6 +29,7 @@ type Effect struct {
 	At     time.Time            // when the command was appended
 	Until  time.Time            // up to then nothing is stored that it covers; the zero time: it may be
 	Bans   []Ban                // of their predicates Site and Match alone are looked at
+	Link   command.Link         // of its record
 }
 
 // until is Until as windows have it.
@@ -82,6 +83,7 @@ type Table struct {
 // moment is the logical time and what counts as dead at it, which change together.
 type moment struct {
 	clock      command.Clock
+	link       command.Link // of the record at clock, zero if not known
 	floor      command.Seq
 	generation uint64
 }
@@ -96,7 +98,7 @@ func Open(s *State, j Journal) *Table {
 	t.hard.move = func(to, from *atomic.Uint64) { to.Store(from.Load()) }
 	t.soft.move = func(to, from *atomic.Pointer[soft]) { to.Store(from.Load()) }
 	t.filter.Store(newFilter(0))
-	t.now.Store(&moment{clock: s.Clock, floor: s.Floor, generation: s.Generation})
+	t.now.Store(&moment{clock: s.Clock, link: s.Link, floor: s.Floor, generation: s.Generation})
 	if s.Marks != nil {
 		for scope, seq := range s.Marks {
 			t.setHard(scope, seq)
@@ -120,6 +122,9 @@ func Open(s *State, j Journal) *Table {
 
 // Clock is the logical time that is applied.
 func (t *Table) Clock() command.Clock { return t.now.Load().clock }
+
+// Link is that of the record at Clock, zero if it is not known.
+func (t *Table) Link() command.Link { return t.now.Load().link }
 
 // Generation is drawn at each restart of the log. What was asked for under an earlier
 // one is dead: a log that has lost its end gives sequences out a second time, so that
@@ -162,7 +167,9 @@ func (t *Table) Apply(seq command.Seq, e Effect) {
 	}
 	t.ages.note(seq, e.At)
 	next := *t.now.Load()
-	next.clock.Seq = max(next.clock.Seq, seq)
+	if seq >= next.clock.Seq {
+		next.clock.Seq, next.link = seq, e.Link
+	}
 	t.now.Store(&next)
 	e.Bans = bans
 	err := t.journal.Applied(seq, e)

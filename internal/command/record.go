@@ -77,6 +77,10 @@ type Command struct {
 	Soft    bool    `json:"soft,omitempty"`     // of a Ban: what it covers is stale, not dead
 	NoStore Seconds `json:"no_store,omitempty"` // of what removes (see Hard): for so long from At on nothing is stored that it covers
 	For     Target  `json:"for,omitzero"`       // of a Prefetch: who is meant
+
+	// Link is that of the record that the command was read from; the follower knows it, and
+	// a node keeps it with what it has applied. It is no part of the record.
+	Link Link `json:"-"`
 }
 
 // Seconds is a duration in a record.
@@ -116,7 +120,7 @@ func (c Command) Only(kinds []Kind, scopes []ScopeKind, noStore bool) Command {
 	if c.within(kinds, scopes, noStore) {
 		return c
 	}
-	wide := Command{Version: c.Version, ID: c.ID, Kind: Purge, At: c.At, By: c.By}
+	wide := Command{Version: c.Version, ID: c.ID, Kind: Purge, At: c.At, By: c.By, Link: c.Link}
 	wide.Scopes = sitesOf(c.Scopes)
 	return wide
 }

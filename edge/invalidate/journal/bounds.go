@@ -54,7 +54,7 @@ func (b bounds) due(base int64) int64 { return min(2*base+slack, (base+b.file)/2
 func (j *Journal) Room() invalidate.Room {
 	const record = prefixSize + 8 // around perRecord of them, with the touch floor
 	bans := min(j.bounds.anew/8, invalidate.MaxBanBytes+invalidate.MaxBans*banRecord)
-	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - 4*record - bans
+	room := j.bounds.anew - j.bounds.step - headerSize - prefixSize - stateSize - prefixSize - linkSize - 4*record - bans
 	n := int(room * perRecord / (perRecord*softSize + record))
 	return invalidate.Room{
 		Marks: min(n-n/5-n/32, invalidate.MaxMarks), Touched: min(n/5, invalidate.MaxTouched), Windows: min(n/32, invalidate.MaxWindows),

@@ -36,6 +36,7 @@
 //	8 softened sequence (8), time (8), as many as there are: scope (8)
 //	9 windows  as many as there are: scope (8), time (8)
 //	10 ban     sequence, time, end of its window (8 each), 1 if it is soft (8), text
+//	11 link    sequence (8), link of its record (16); of a command it stands before 4 or 8
 //
 // A scope stands for a hard mark, in 7 and 8 for a soft one, with the Unix time in
 // milliseconds of its command; in 9 with that until which nothing of it is stored. Files of version 1 are read, whose scopes have 16 bytes and

@@ -28,6 +28,7 @@ const (
 	oldScope   = 16 // of version 1
 	banSize    = 32 // without its text
 	banRecord  = prefixSize + banSize + 7
+	linkSize   = 24
 	maxPayload = 128 << 10 // of one record
 	maxFile    = 256 << 20 // more than invalidate.MaxMarks and what is appended to them may take
 )
@@ -51,6 +52,7 @@ const (
 	kindSoftened
 	kindWindows
 	kindBan
+	kindLink
 )
 
 // Errors of reading a journal.
@@ -139,6 +141,10 @@ func appendState(b []byte, s *invalidate.State) []byte {
 	return b
 }
 
+func appendLink(b []byte, seq command.Seq, link command.Link) []byte {
+	return append(le.AppendUint64(b, uint64(seq)), link[:]...)
+}
+
 func appendScope(b []byte, scope response.ScopeHash) []byte {
 	return le.AppendUint64(b, uint64(scope))
 }
@@ -153,8 +159,15 @@ type image struct {
 	touched map[response.ScopeHash]uint64
 	windows map[response.ScopeHash]int64
 	bans    []invalidate.Ban
-	old     bool // of version 1
-	end     int  // of what is good
+	links   [2]linked // the last ones
+	old     bool      // of version 1
+	end     int       // of what is good
+}
+
+// linked is the link of the record at a sequence.
+type linked struct {
+	seq  command.Seq
+	link command.Link
 }
 
 // softMark is a soft mark on a scope.
@@ -196,6 +209,11 @@ func parse(data []byte) (*image, error) {
 	}
 	if m.old { // it has no mark that anything stored since could be held against
 		m.state.Floor, m.state.TouchFloor = max(m.state.Floor, m.state.Clock.Seq), m.state.Touches
+	}
+	for _, l := range m.links { // that of what is applied: the last may be of a command that is not
+		if l.seq == m.state.Clock.Seq {
+			m.state.Link = l.link
+		}
 	}
 	m.prune()
 	return m, nil
@@ -255,6 +273,11 @@ func (m *image) add(r record) bool {
 		b := invalidate.Ban{Seq: command.Seq(word(0)), Since: int64(word(1)), Until: int64(word(2)), Soft: word(3) != 0}
 		b.SetText(p[banSize:])
 		m.ban(b)
+	case kindLink:
+		if m.old || len(p) != linkSize {
+			return false
+		}
+		m.links = [2]linked{m.links[1], {command.Seq(word(0)), command.Link(p[8:])}}
 	case kindForgot:
 		if len(p) != 8 {
 			return false

@@ -468,3 +468,39 @@ func TestWindowsAndBansOutliveTheProcess(t *testing.T) {
 	}
 	r.close()
 }
+
+// TestLinkOutlivesTheProcess: so that a node that starts again can tell whether the log is
+// still the one that it has applied.
+func TestLinkOutlivesTheProcess(t *testing.T) {
+	r := newRig(t, inRAM(t, "/a"), "/a").open()
+	r.restart(start)
+	e := purgeOf(hash(1))
+	for i, link := range []command.Link{{1}, {2}, {}, {4}} {
+		e.Link = link
+		r.table.Apply(start.Seq+command.Seq(i)+1, e)
+		if err := r.table.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		for _, anew := range []bool{false, true} {
+			if anew {
+				if err := r.j.Rewrite(func() *invalidate.State {
+					return &invalidate.State{Clock: r.table.Clock(), Link: r.table.Link(), Generation: r.table.Generation()}
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.close()
+			if r.open(); r.table.Link() != link || r.table.Clock().Seq != start.Seq+command.Seq(i)+1 {
+				t.Errorf("after command %d, written anew %t: link %s at %s, want %s", i+1, anew, r.table.Link(), r.table.Clock(), link)
+			}
+		}
+	}
+	e.Link = command.Link{5}
+	r.table.Apply(start.Seq+5, e)
+	r.restart(start)
+	r.close()
+	if r.open(); r.table.Link() != (command.Link{}) {
+		t.Errorf("after a restart of the log: link %s", r.table.Link())
+	}
+	r.close()
+}

@@ -58,6 +58,11 @@ func (j *Journal) Applied(seq command.Seq, e invalidate.Effect) error {
 			return err
 		}
 	}
+	if e.Link != (command.Link{}) {
+		if err := j.add(kindLink, func(b []byte) []byte { return appendLink(b, seq, e.Link) }); err != nil {
+			return err
+		}
+	}
 	return j.add(last, func(b []byte) []byte {
 		b = le.AppendUint64(b, uint64(seq))
 		if e.Soft {
@@ -231,6 +236,9 @@ func (j *Journal) write(id uint64, s *invalidate.State) (f files.File, base, all
 	}
 	w := writer{file: f, id: id, off: headerSize, max: j.bounds.anew - j.bounds.step}
 	w.record(kindState, func(b []byte) []byte { return appendState(b, s) })
+	if s.Link != (command.Link{}) {
+		w.record(kindLink, func(b []byte) []byte { return appendLink(b, s.Clock.Seq, s.Link) })
+	}
 	chunks(s.Marks, func(list []pair[command.Seq]) {
 		w.record(kindMarks, func(b []byte) []byte { return appendPairs(b, list) })
 	})

@@ -41,8 +41,10 @@ type Config struct {
 	Node, Role string // as in Progress
 	Bus        bus.Bus
 	Applier    command.Applier
-	// Start is the clock that the node's durable state is as of; zero for none.
+	// Start is the clock that the node's durable state is as of; zero for none. Link is that
+	// of its last command (see command.Command), zero if that is not known.
 	Start   command.Clock
+	Link    command.Link
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -61,6 +63,7 @@ type Follower struct {
 	undurable bool          // the last Commit has failed; Run's
 	link      command.Link  // of the record at done, zero if not known; Run's
 	kept      command.Link  // of the record at Clock, likewise; Run's
+	first     command.Seq   // that this session begins to read at; Run's
 
 	mu struct {
 		sync.Mutex
@@ -87,7 +90,7 @@ var (
 
 // New makes a follower. It fails if its metrics are registered already.
 func New(cfg Config) (*Follower, error) {
-	f := &Follower{cfg: cfg, changed: make(chan struct{}, 1)}
+	f := &Follower{cfg: cfg, changed: make(chan struct{}, 1), kept: cfg.Link}
 	start := cfg.Start
 	f.clock.Store(&start)
 	f.mu.away = errors.New("the command log has not been looked at yet")
@@ -151,7 +154,7 @@ func (f *Follower) follow(ctx context.Context) error {
 		f.kept = command.LinkOf(clock.Log)
 	}
 	from := clock.Seq + 1
-	if f.kept == (command.Link{}) && clock.Seq >= head.First {
+	if clock.Seq >= head.First {
 		from = clock.Seq // what was applied last, for its link
 	}
 	reader, err := f.read(ctx, clock.Log, from)
@@ -171,7 +174,7 @@ func (f *Follower) follow(ctx context.Context) error {
 		stop(ahead(ctx, reader, entries))
 	})
 
-	f.done, f.link = clock, f.kept
+	f.done, f.link, f.first = clock, f.kept, from
 	for {
 		if f.Clock().Seq >= head.Last {
 			f.recovered()
@@ -300,9 +303,13 @@ func (f *Follower) adopt(head bus.Head) error {
 // deliver applies one record.
 func (f *Follower) deliver(e bus.Entry) error {
 	clock := f.done
-	if e.Seq == clock.Seq && f.link == (command.Link{}) {
-		f.link = e.Prev.Next(e.Seq, e.Data)
-		f.kept = f.link // done is Clock: nothing was carried out in this session
+	link := e.Prev.Next(e.Seq, e.Data)
+	if e.Seq == clock.Seq && e.Seq == f.first {
+		// What a session begins with was applied before, unless the log is another.
+		if f.link != (command.Link{}) && f.link != link {
+			return f.fork(clock.Log, fmt.Sprintf("the command log has another record at %s than the one that was applied", e.Seq))
+		}
+		f.link, f.kept = link, link
 		return nil
 	}
 	if e.Seq <= clock.Seq {
@@ -325,11 +332,12 @@ func (f *Follower) deliver(e bus.Entry) error {
 		f.alarm(fmt.Sprintf("record %s of the command log, applied as a wider purge: %v", e.Seq, err))
 		f.metrics.unknown.Inc()
 	}
+	c.Link = link
 	if err := f.cfg.Applier.Apply(e.Seq, c); err != nil {
 		return fmt.Errorf("apply command %s at %s: %w", c.ID, e.Seq, err)
 	}
 	f.metrics.applied.Inc()
-	f.done.Seq, f.link = e.Seq, e.Prev.Next(e.Seq, e.Data)
+	f.done.Seq, f.link = e.Seq, link
 	if _, ok := f.cfg.Applier.(command.Committer); !ok {
 		return f.commit()
 	}

@@ -312,6 +312,37 @@ func TestForkedLog(t *testing.T) {
 	}
 }
 
+// TestForkWhileTheNodeWasDown: a node that starts with what it has kept notices that the log
+// is another, though that is as long as it was, or longer, and nothing is added.
+func TestForkWhileTheNodeWasDown(t *testing.T) {
+	for name, ids := range map[string][]string{
+		"as long": {"x", "y"}, "longer": {"x", "y", "z"}, "last differs": {"b", "y"}, "the same": {"b", "c"}, "the same and more": {"b", "c", "d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withRig(t, func(r *rig) {
+				head := r.create(command.FirstOf(1))
+				applied := command.Clock{Log: head.Log, Seq: r.append("a", "b", "c")}
+				stop := r.follow(head.Clock())
+				synctest.Wait()
+				stop()
+				r.rec.set(func(rec *recorder) { r.link = rec.mu.link })
+				r.bus.Rewind(head.First)
+				last := r.append(ids...)
+				r.follow(applied)
+				time.Sleep(5 * time.Second)
+				same := ids[0] == "b" && ids[1] == "c"
+				if forked := r.f.Connected() != nil; forked == same {
+					t.Errorf("connected: %v", r.f.Connected())
+				}
+				if !same {
+					last = applied.Seq
+				}
+				r.wantClock(command.Clock{Log: head.Log, Seq: last})
+			})
+		})
+	}
+}
+
 // TestUnlinkedRecords: records of a writer that knows no links are followed, as are those
 // of one that does after them.
 func TestUnlinkedRecords(t *testing.T) {

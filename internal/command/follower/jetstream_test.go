@@ -192,8 +192,9 @@ func TestForkOverJetStream(t *testing.T) {
 	}
 	again(cfg.Dir)
 	kept := head.Last
-	head.Last = appendPurge(t, b, head.Last)
 	f := follow("e1")
+	waitFor(t, f, head.Clock())
+	head.Last = appendPurge(t, b, head.Last)
 	waitFor(t, f, head.Clock())
 
 	again(copied)

@@ -30,7 +30,8 @@ type recorder struct {
 	mu struct {
 		sync.Mutex
 		clock    command.Clock
-		applied  []string // "restart <reason> <clock>" and "<seq> <id>"
+		link     command.Link // of the command at clock
+		applied  []string     // "restart <reason> <clock>" and "<seq> <id>"
 		ids      map[command.Clock]string
 		restarts []command.Clock
 		fail     error         // what the next calls return
@@ -62,7 +63,7 @@ func (r *recorder) Apply(seq command.Seq, c command.Command) error {
 	if r.mu.fail != nil {
 		return r.mu.fail
 	}
-	r.mu.clock.Seq = seq
+	r.mu.clock.Seq, r.mu.link = seq, c.Link
 	r.mu.ids[r.mu.clock] = c.ID
 	r.mu.applied = append(r.mu.applied, fmt.Sprintf("%s %s", seq, c.ID))
 	return nil
@@ -113,6 +114,7 @@ type rig struct {
 	f       *follower.Follower
 	metrics *prometheus.Registry
 	log     logText
+	link    command.Link // of start, for run
 }
 
 // logText keeps what is logged.
@@ -142,15 +144,15 @@ func withRig(t *testing.T, test func(r *rig)) {
 	})
 }
 
-// follow starts a follower as of start, and has it ended with the test.
-func (r *rig) follow(start command.Clock) {
+// follow starts a follower as of start, and has it ended with the test or by stop.
+func (r *rig) follow(start command.Clock) (stop func()) {
 	r.t.Helper()
 	r.rec = newRecorder(r.t, start)
-	r.run(r.rec, start)
+	return r.run(r.rec, start)
 }
 
 // run starts a follower for an Applier.
-func (r *rig) run(applier command.Applier, start command.Clock) {
+func (r *rig) run(applier command.Applier, start command.Clock) (stop func()) {
 	r.t.Helper()
 	r.metrics = prometheus.NewRegistry()
 	var b bus.Bus = r.bus
@@ -158,7 +160,7 @@ func (r *rig) run(applier command.Applier, start command.Clock) {
 		b = r.deaf
 	}
 	f, err := follower.New(follower.Config{
-		Node: "e1", Role: "edge", Bus: b, Applier: applier, Start: start,
+		Node: "e1", Role: "edge", Bus: b, Applier: applier, Start: start, Link: r.link,
 		Log: slog.New(slog.NewTextHandler(&r.log, nil)), Metrics: r.metrics,
 	})
 	if err != nil {
@@ -168,12 +170,14 @@ func (r *rig) run(applier command.Applier, start command.Clock) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- f.Run(ctx) }()
-	r.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			r.t.Error(err)
 		}
 	})
+	r.t.Cleanup(stop)
+	return stop
 }
 
 func (r *rig) create(first command.Seq) bus.Head {

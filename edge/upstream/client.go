@@ -120,6 +120,10 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 	if req.Inform != nil {
 		ctx = withInform(ctx, req.Inform)
 	}
+	var below net.Conn
+	if req.Upgrade != "" {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) { below = got.Conn }})
+	}
 	to, url := wayTo(parent, &req)
 	hr, err := c.request(ctx, parent, req, url)
 	if err != nil {
@@ -153,7 +157,7 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 	}
 	reply := &Reply{Parent: parent, Status: res.StatusCode, Length: res.ContentLength, Truth: req.Stamp, Sent: sent, Received: c.now()}
 	if res.StatusCode == http.StatusSwitchingProtocols && req.Upgrade != "" {
-		reply.Conn = newSwitched(ctx, res.Body, done)
+		reply.Conn = newSwitched(ctx, res.Body, below, done)
 	}
 	if reply.Body = reply.Conn; reply.Conn == nil {
 		reply.Body = newWatchedBody(ctx, res.Body, silence(parent, res), cancel, done)

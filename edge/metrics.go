@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, table *invalidate.Table) (*metrics, e
 		m.spared.WithLabelValues(answer)
 	}
 	for _, c := range []prometheus.Collector{
-		&m.requests, m.refreshes, m.collapsed, m.aborted, m.barred, m.jobs, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes,
+		&m.requests, m.refreshes, m.collapsed, m.aborted, m.barred, m.jobs, m.upstream, m.unstored, m.spared, m.tunnels.ends, m.tunnels.bytes, m.tunnels.spliced,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "freshet_edge_marks",
 			Help: "Purge marks held in RAM. It rises with purges and is bounded.",
@@ -154,8 +154,9 @@ func (s *slicing) register(reg prometheus.Registerer) error {
 
 // tunnels is what is counted of connections that speak another protocol.
 type tunnels struct {
-	ends  *prometheus.CounterVec
-	bytes *prometheus.CounterVec
+	ends    *prometheus.CounterVec
+	bytes   *prometheus.CounterVec
+	spliced prometheus.Counter
 }
 
 func newTunnels() tunnels {
@@ -168,6 +169,10 @@ func newTunnels() tunnels {
 			Name: "freshet_edge_tunnel_bytes_total",
 			Help: "Bytes carried by such connections that have ended, by direction: up (from clients) or down.",
 		}, []string{"direction"}),
+		spliced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "freshet_edge_tunnel_spliced_bytes_total",
+			Help: "Those of the bytes in freshet_edge_tunnel_bytes_total that the kernel has carried from socket to socket, as it does where there is much to carry and no TLS.",
+		}),
 	}
 }
 
@@ -175,4 +180,5 @@ func (c *tunnels) ended(t *tunnel, end tunnelEnd) {
 	c.ends.WithLabelValues(string(end)).Inc()
 	c.bytes.WithLabelValues("up").Add(float64(t.up.bytes.Load()))
 	c.bytes.WithLabelValues("down").Add(float64(t.down.bytes.Load()))
+	c.spliced.Add(float64(t.up.spliced + t.down.spliced))
 }

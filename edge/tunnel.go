@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,7 +84,8 @@ func (w *walk) tunnel(to exchange.Upgrader, reply *upstream.Reply) error {
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	t := tunnel{client: client, parent: reply.Conn, quiet: allowed(w.edge.env.File).WithDefaults().QuietTimeout}
+	limits := allowed(w.edge.env.File).WithDefaults()
+	t := tunnel{client: client, parent: reply.Conn, quiet: limits.QuietTimeout, stall: limits.WriteTimeout}
 	end := t.join(w.ctx)
 	w.sent = sent{status: http.StatusSwitchingProtocols, body: t.down.bytes.Load(), aborted: end == brokenTunnel}
 	w.edge.metrics.tunnels.ended(&t, end)
@@ -115,12 +118,16 @@ type tunnel struct {
 	client   exchange.Tunnel
 	parent   io.ReadWriteCloser
 	quiet    time.Duration // for which both may be silent
+	stall    time.Duration // for which one may take nothing of what the other says
 	up, down way
 	moved    atomic.Int64 // when bytes were last carried either way, in ns
 }
 
 // way is one direction.
-type way struct{ bytes atomic.Int64 }
+type way struct {
+	bytes   atomic.Int64
+	spliced int64 // of those, what the kernel has carried
+}
 
 // join carries bytes over until both sides have ended, one breaks off, both are silent for
 // too long, or ctx ends. Then both connections are closed. An end of one side is told to
@@ -205,8 +212,17 @@ func (t *tunnel) carry(to io.Writer, from io.Reader, w *way) error {
 			largePieces.Put(large)
 		}
 	}()
-	buf := small
+	buf, much := small, 0
 	for {
+		if much >= splicePieces {
+			much = 0
+			switch err := t.splice(to, from, w); {
+			case err == io.EOF:
+				return nil
+			case err != nil:
+				return err
+			}
+		}
 		n, err := from.Read(buf)
 		if n > 0 {
 			t.moved.Store(time.Now().UnixNano())
@@ -214,6 +230,9 @@ func (t *tunnel) carry(to io.Writer, from io.Reader, w *way) error {
 				return err
 			}
 			w.bytes.Add(int64(n))
+		}
+		if much++; n <= len(small) {
+			much = 0
 		}
 		switch {
 		case err == io.EOF:
@@ -226,6 +245,47 @@ func (t *tunnel) carry(to io.Writer, from io.Reader, w *way) error {
 		case large != nil && n < len(small):
 			largePieces.Put(large)
 			large, buf = nil, small
+		}
+	}
+}
+
+// Where much is moved between two sockets the kernel carries it. It needs a pipe for that,
+// two descriptors, which those have only while they say much.
+const (
+	splicePieces = 16             // large ones in a row are much
+	spliceTime   = time.Second    // after which it is looked whether it still is
+	spliceLeast  = 4 * largePiece // bytes in that time
+)
+
+// splice has the kernel carry bytes over while they are many. It returns io.EOF at their
+// end, and nil where they have become few, or cannot be carried so.
+func (t *tunnel) splice(to io.Writer, from io.Reader, w *way) error {
+	source, ok := from.(interface{ ReadSocket() *net.TCPConn })
+	sink, ok2 := to.(interface{ WriteSocket() *net.TCPConn })
+	if !ok || !ok2 {
+		return nil
+	}
+	in, out := source.ReadSocket(), sink.WriteSocket()
+	if in == nil || out == nil {
+		return nil
+	}
+	defer in.SetReadDeadline(time.Time{})
+	defer out.SetWriteDeadline(time.Time{})
+	for {
+		until := time.Now().Add(spliceTime)
+		_ = in.SetReadDeadline(until)
+		_ = out.SetWriteDeadline(until.Add(t.stall))
+		n, err := out.ReadFrom(in)
+		t.moved.Store(time.Now().UnixNano())
+		w.bytes.Add(n)
+		w.spliced += n
+		switch {
+		case err == nil:
+			return io.EOF
+		case !errors.Is(err, os.ErrDeadlineExceeded), !time.Now().Before(until.Add(t.stall)):
+			return err
+		case n < spliceLeast:
+			return nil
 		}
 	}
 }

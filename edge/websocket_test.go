@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,4 +218,89 @@ func TestARefusedOfferHidesNothing(t *testing.T) {
 	if want := []string{"/offer websocket 1.1 freshet-e1", "/next  1.1 freshet-e1"}; !slices.Equal(all, want) {
 		t.Errorf("the origin has seen %q, want %q", all, want)
 	}
+}
+
+// TestMuchIsCarriedByTheKernel proves that a tunnel without TLS which carries much both ways
+// has the kernel do that, also what came with the head, and gets every byte across.
+func TestMuchIsCarriedByTheKernel(t *testing.T) {
+	const size = 64 << 20
+	reads := func(who string, r io.Reader) {
+		buf, at := make([]byte, 64<<10), int64(0)
+		for {
+			n, err := r.Read(buf)
+			if !isGenerated(buf[:n], at) {
+				t.Errorf("%s: other bytes than were sent, from %d on", who, at)
+				return
+			}
+			if at += int64(n); err != nil {
+				if err != io.EOF || at != size {
+					t.Errorf("%s: %d bytes, %v", who, at, err)
+				}
+				return
+			}
+		}
+	}
+	exchange := func(who string, conn net.Conn, r io.Reader, head string) {
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, err := io.Copy(conn, io.MultiReader(strings.NewReader(head), &generated{left: size, given: new(atomic.Int64)}))
+			if err == nil {
+				err = conn.(*net.TCPConn).CloseWrite()
+			}
+			if err != nil {
+				t.Errorf("%s: %v", who, err)
+			}
+		})
+		reads(who, r)
+		both.Wait()
+	}
+	ended := make(chan struct{})
+	origin := socketOrigin(t, func(conn net.Conn, r *bufio.Reader) {
+		defer close(ended)
+		if _, err := http.ReadRequest(r); err != nil {
+			t.Error(err)
+			return
+		}
+		exchange("origin", conn, r, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: much\r\n\r\n")
+	})
+	url, e := startLone(t, origin)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	r := bufio.NewReader(conn)
+	headed := headless{r: r}
+	exchange("client", conn, &headed, "GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: much\r\n\r\n")
+	<-ended
+	closed := e.metrics.tunnels.ends.WithLabelValues(string(closedTunnel))
+	for deadline := time.Now().Add(patience); testutil.ToFloat64(closed) != 1; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the tunnel has not ended in order")
+		}
+	}
+	if up, down := e.metrics.tunnels.bytes.WithLabelValues("up"), e.metrics.tunnels.bytes.WithLabelValues("down"); testutil.ToFloat64(up) != size || testutil.ToFloat64(down) != size {
+		t.Errorf("%v bytes up and %v down are counted, want %d each", testutil.ToFloat64(up), testutil.ToFloat64(down), size)
+	}
+	if n := testutil.ToFloat64(e.metrics.tunnels.spliced); n < size {
+		t.Errorf("the kernel has carried %v bytes of %d", n, 2*size)
+	}
+}
+
+// headless reads what comes behind the head of an answer.
+type headless struct {
+	r    *bufio.Reader
+	past bool
+}
+
+func (h *headless) Read(p []byte) (int, error) {
+	for !h.past {
+		line, err := h.r.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		h.past = line == "\r\n"
+	}
+	return h.r.Read(p)
 }

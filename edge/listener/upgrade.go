@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 
 	"freshet/edge/exchange"
+	"freshet/edge/listener/h1"
 	"freshet/internal/header"
 )
 
@@ -91,6 +93,21 @@ type tunnel struct {
 
 // Write writes as fast as the client takes it.
 func (t *tunnel) Write(p []byte) (int, error) { return t.conn.Write(p) }
+
+// ReadSocket is the socket that the rest of what the client says can be read from; nil while
+// some of that has been read already, and for TLS.
+func (t *tunnel) ReadSocket() *net.TCPConn {
+	if t.ahead != nil || len(t.conn.unread) > 0 || h1.Unread(t.conn.Conn) > 0 {
+		return nil
+	}
+	return t.WriteSocket()
+}
+
+// WriteSocket is the socket that the client reads from; nil for TLS.
+func (t *tunnel) WriteSocket() *net.TCPConn {
+	socket, _ := t.conn.below.(*net.TCPConn)
+	return socket
+}
 
 // CloseWrite tells the client that nothing more comes.
 func (t *tunnel) CloseWrite() error { return t.conn.CloseWrite() }

@@ -85,6 +85,15 @@ func (c *unreadConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Unread is how many bytes that were read from a connection are to be read again, if it is
+// one that Full was given.
+func Unread(c net.Conn) int {
+	if u, ok := c.(*unreadConn); ok {
+		return len(u.rest)
+	}
+	return 0
+}
+
 // NetConn is the connection itself.
 func (c *unreadConn) NetConn() net.Conn { return c.Conn }
 

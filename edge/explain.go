@@ -103,6 +103,11 @@ func (e *Edge) parentNow(p upstream.Parent, site string) ParentNow {
 	if s.Last != nil {
 		now.LastError = s.Last.Error()
 	}
+	if err := p.Server.Usable(); err != nil {
+		now.Problem = err.Error()
+	} else if e.checks.Unhealthy(site, p.URL) {
+		now.Problem = "it fails its checks, and is asked after the others"
+	}
 	return now
 }
 

@@ -95,8 +95,10 @@ type StoredNow struct {
 // ParentNow is one possible next hop up.
 type ParentNow struct {
 	Name string `json:"name"`
-	Kind string `json:"kind"` // mid, origin, or outside: an origin that is not of the cluster
+	Kind string `json:"kind"` // mid, sibling, origin, or outside: an origin that is not of the cluster
 	URL  string `json:"url"`
+
+	Problem string `json:"problem,omitempty"` // why it comes last, or cannot be asked: failed checks, a secret that is missing
 
 	// What keeps requests of the site to it within bounds.
 	Breaker   string  `json:"breaker"`                 // closed, open (it is not asked) or half-open (one request finds out)

@@ -61,6 +61,10 @@ func TestAPoolWithADeadServer(t *testing.T) {
 		url, e := startLoneSite(t, gone, fmt.Sprintf("origin:\n  servers: [{url: %s}, {url: %s}, {url: %s, weight: 5}]\n%s", a.URL, b.URL, gone, check))
 		if check != "" {
 			waitFor(t, func() bool { return e.checks.Unhealthy("test", gone) })
+			parents := explainNow(t, e, url+"/x").Parents
+			if len(parents) != 3 || parents[0].Problem != "" || parents[2].URL != gone || !strings.Contains(parents[2].Problem, "fails its checks") {
+				t.Errorf("explained as %+v", parents)
+			}
 		}
 		for i := range 30 {
 			for _, a := range []answer{
@@ -210,9 +214,12 @@ func TestAPublicAnswerBindsNobody(t *testing.T) {
 func TestAServerWithoutItsSecretIsNotAsked(t *testing.T) {
 	b := startBackend(t, "b")
 	site := fmt.Sprintf("origin: {url: %s, s3: {region: r, access_key: my-id, secret_key: my-key}}\n", b.URL)
-	url, _ := startLoneSite(t, b.URL, site)
+	url, e := startLoneSite(t, b.URL, site)
 	if a := get(t, url+"/a"); a.status != 500 || !strings.Contains(a.header.Get("Proxy-Status"), "proxy_configuration_error") || b.asked.Load() != 0 {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
+	}
+	if parents := explainNow(t, e, url+"/a").Parents; len(parents) != 1 || !strings.Contains(parents[0].Problem, "secret my-id: the environment variable FRESHET_SECRET_MY_ID is not set") {
+		t.Errorf("explained as %+v", parents)
 	}
 	t.Setenv("FRESHET_SECRET_MY_ID", "id")
 	t.Setenv("FRESHET_SECRET_MY_KEY", "key")

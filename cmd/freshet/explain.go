@@ -196,6 +196,9 @@ func explanationRows(e *edge.Explanation) [][]string {
 // parent says who a parent is, and what holds for it now.
 func (r *rows) parent(n int, p edge.ParentNow) {
 	r.add(fmt.Sprintf("parent %d", n), strings.TrimSpace(p.Kind+" "+named(p)))
+	if p.Problem != "" {
+		r.add("  problem", plain(p.Problem))
+	}
 	if p.Breaker == "" {
 		return // the node is older
 	}

@@ -23,6 +23,14 @@ var (
 // every server, also over plain HTTP, where some refuse a payload that is not signed.
 const noBody = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
+// Usable says why a server cannot be asked; nil if it can. It may be asked of a nil Server.
+func (s *Server) Usable() error {
+	if s == nil {
+		return nil
+	}
+	return s.err
+}
+
 // Prepare makes of a request, whose target setTarget has set, what this server is to get:
 // the path prefix, the fields, the signature, in that order. ErrRefused, ErrUnusable.
 func (s *Server) Prepare(hr *http.Request) error {

@@ -290,8 +290,6 @@ func newTransport(w way, config *tls.Config) *http.Transport {
 		IdleConnTimeout:        idleTimeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: header.MaxBytes,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
 		Protocols:              new(http.Protocols),
 		HTTP2: &http.HTTP2Config{
 			// The windows are net/http's: 4 MiB of one answer may be on its way, and of all on a

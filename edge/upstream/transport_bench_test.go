@@ -107,7 +107,8 @@ func BenchmarkTier(b *testing.B) {
 							b.Error(err)
 							return
 						}
-						n, err := io.Copy(io.Discard, struct{ io.Reader }{reply.Body})
+						// As a fill reads.
+						n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{reply.Body}, make([]byte, 64<<10))
 						reply.Body.Close()
 						if err != nil || n != int64(size) {
 							b.Errorf("%d bytes, %v", n, err)

@@ -294,7 +294,7 @@ func freeBase(t *testing.T) int {
 func (d *dev) free() error {
 	var addrs []string
 	for i, f := range d.nodes() {
-		addrs = append(append(addrs, f.Listen...), d.addr("127.0.0.1", devAdminPort+i))
+		addrs = append(slices.Concat(addrs, f.Listen, f.Tier), d.addr("127.0.0.1", devAdminPort+i))
 	}
 	addrs = append(addrs, d.addr("127.0.0.1", devBusPort))
 	for _, addr := range addrs {

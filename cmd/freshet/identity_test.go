@@ -43,3 +43,29 @@ func TestANodeStartsOnlyAsItself(t *testing.T) {
 		}
 	}
 }
+
+// renews gives a running mid another certificate, which it takes without losing a
+// connection: edges reach it by certificates alone, before and after.
+func (c *testCDN) renews(mid, edge string) {
+	c.t.Helper()
+	const accepted = "freshet_edge_connections_accepted_total"
+	tier := c.metric(mid, accepted, `listener="tier"`)
+	if plain := c.metric(mid, accepted, `listener="http"`); tier == 0 || plain != 0 {
+		c.t.Errorf("%s has accepted %v connections by certificate, and %v others", mid, tier, plain)
+	}
+	data := c.dev.data
+	c.must("ca", "issue", "--ca", filepath.Join(data, "ca"), "--role", "mid", "--name", mid, "--out", filepath.Join(data, "identities"), "--renew", "--days", "100")
+	within(c.t, 20*time.Second, func() error {
+		if left := c.metric(mid, "freshet_identity_expiry_seconds"); left > 101*24*60*60 {
+			return fmt.Errorf("the certificate lasts %v s", left)
+		}
+		return nil
+	})
+	c.must("purge", "http://"+devHost+"/news.txt")
+	if got := c.get(edge, "/news.txt"); got.status != 200 || !strings.Contains(got.cacheStatus(), "freshet-"+mid+"; fwd=") {
+		c.t.Errorf("after a renewal: %d, Cache-Status %q", got.status, got.cacheStatus())
+	}
+	if n := c.metric(mid, accepted, `listener="tier"`); n != tier {
+		c.t.Errorf("%v connections to %s were made anew at its renewal", n-tier, mid)
+	}
+}

@@ -80,6 +80,8 @@ func journey(t *testing.T, c *testCDN) {
 		}
 	}
 
+	c.renews("mid-1", edges[0])
+
 	c.stop("edge-2")
 	c.named(5*time.Second, devEdges[0])
 	c.start("edge-2")

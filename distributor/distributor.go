@@ -137,6 +137,8 @@ func (d *Distributor) servingProbe() error {
 	switch {
 	case d.draining.Load():
 		return fmt.Errorf("%w: draining", telemetry.ErrNotReady)
+	case len(d.Addrs()) == 0:
+		return fmt.Errorf("%w: the management API does not listen yet", telemetry.ErrNotReady)
 	case d.sites.snapshot.Load() == nil:
 		return fmt.Errorf("%w: the sites are not known yet", telemetry.ErrNotReady)
 	case d.members.Load() == nil:

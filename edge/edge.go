@@ -44,29 +44,30 @@ type Edge struct {
 	now       func() time.Time
 	maxBody   int64
 
-	sites    atomic.Pointer[sites]
-	sited    <-chan struct{} // closed once the sites are known
-	setSited func()
-	leave    func() // tells that this node has left; nil without a cluster
-	draining atomic.Bool
-	yielded  atomic.Bool // a successor has the disks and the marks
-	store    store.Store
-	tiers    *tiered.Store // which store is
-	table    *invalidate.Table
-	journal  *journal.Journal // of table; nil without disks
-	parents  *upstream.Parents
-	checks   *upstream.Checks
-	secrets  *secrets
-	client   *upstream.Client
-	fills    *upstream.Group
-	metrics  *metrics
-	traffic  traffic
-	troubles troubles
-	slicing  slicing
-	recent   recent
-	jobs     chan job
-	access   *accesslog.Log // nil for none
-	secure   secure         // set by Run, before anything is served
+	sites     atomic.Pointer[sites]
+	sited     <-chan struct{} // closed once the sites are known
+	setSited  func()
+	leave     func()      // tells that this node has left; nil without a cluster
+	accepting atomic.Bool // clients are, or are about to be
+	draining  atomic.Bool
+	yielded   atomic.Bool // a successor has the disks and the marks
+	store     store.Store
+	tiers     *tiered.Store // which store is
+	table     *invalidate.Table
+	journal   *journal.Journal // of table; nil without disks
+	parents   *upstream.Parents
+	checks    *upstream.Checks
+	secrets   *secrets
+	client    *upstream.Client
+	fills     *upstream.Group
+	metrics   *metrics
+	traffic   traffic
+	troubles  troubles
+	slicing   slicing
+	recent    recent
+	jobs      chan job
+	access    *accesslog.Log // nil for none
+	secure    secure         // set by Run, before anything is served
 
 	stopFills context.CancelFunc
 }
@@ -165,6 +166,12 @@ func (e *Edge) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.env.Health.Check("listeners", func() error {
+		if !e.accepting.Load() {
+			return fmt.Errorf("%w: no client is accepted yet", telemetry.ErrNotReady)
+		}
+		return nil
+	})
 	serving, self, err := e.listen()
 	if err != nil {
 		return err
@@ -197,6 +204,14 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 			return fmt.Errorf("%w: the site documents are not known yet", telemetry.ErrNotReady)
 		}
 		return nil
+	})
+	e.env.Health.Check("members", func() error {
+		select {
+		case <-e.parents.Met():
+			return nil
+		default:
+			return fmt.Errorf("%w: who is above this node is not known yet", telemetry.ErrNotReady)
+		}
 	})
 	follower, err := follower.New(follower.Config{
 		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Start: e.table.Clock(), Link: e.table.Link(), Log: e.log, Metrics: e.env.Metrics,

@@ -67,6 +67,7 @@ func (e *Edge) listen() (tasks []run.Task, self cluster.Node, err error) {
 	}
 	return append(tasks, run.Task{Name: "listeners", Run: func(ctx context.Context) error {
 		e.awaitSites(ctx)
+		e.accepting.Store(true)
 		return server.Run(ctx)
 	}}), self, nil
 }

@@ -101,6 +101,8 @@ func (r *Router) ready() error {
 	switch {
 	case r.draining.Load():
 		return fmt.Errorf("%w: draining", telemetry.ErrNotReady)
+	case r.addrs.Load() == nil:
+		return fmt.Errorf("%w: the name server does not listen yet", telemetry.ErrNotReady)
 	case r.edges.Load() == nil:
 		return fmt.Errorf("%w: membership is not known yet", telemetry.ErrNotReady)
 	case r.sites.Load() == nil:

@@ -31,11 +31,11 @@ import (
 
 // Times of a Keeper.
 const (
-	firstWait  = 2 * time.Second  // for the cluster's first answer, before the disk's is taken
-	writeEvery = time.Second      // at most
-	retryWrite = 10 * time.Second // after a write that failed
-	comeBack   = 10 * time.Second // members have that long to come back after this node has,
-	forgetLost = time.Minute      // and that long where this node itself does not
+	firstWait  = 1500 * time.Millisecond // for the cluster's first answer, before the disk's is taken
+	writeEvery = time.Second             // at most
+	retryWrite = 10 * time.Second        // after a write that failed
+	comeBack   = 10 * time.Second        // members have that long to come back after this node has,
+	forgetLost = time.Minute             // and that long where this node itself does not
 )
 
 // DefaultMaxBytes is what the files take at most, both together. 10,000 site documents of
@@ -257,7 +257,7 @@ func (s *shelf[T]) from(after uint64) (seen uint64, limit time.Duration) {
 	switch {
 	case s.mu.have && !s.mu.fresh && after == 0:
 		return 0, firstWait
-	case !s.mu.fresh || after != s.version(s.mu.value):
+	case !s.mu.fresh || after != s.version(s.mu.value), s.mu.err != nil: // at once, to know that it answers
 		return 0, 0
 	case !s.mu.again.IsZero():
 		return s.version(s.mu.news), max(time.Until(s.mu.again), time.Millisecond)

@@ -296,6 +296,22 @@ func TestWaitsAMomentForASlowCluster(t *testing.T) {
 	})
 }
 
+// TestItIsNoticedThatTheClusterIsBack where nothing has changed meanwhile.
+func TestItIsNoticedThatTheClusterIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		s.members("me")
+		s.put(t, "a")
+		n := start(t, s, t.TempDir())
+		n.knows(t, "me", "a")
+		s.set(func(s *store) { s.err = errAway })
+		n.warns(t, "going by what was known at")
+		s.set(func(s *store) { s.err = nil })
+		time.Sleep(cluster.MaxRetry)
+		n.warns(t, "")
+	})
+}
+
 // TestWithoutASnapshotItWaits as a node without a Keeper does.
 func TestWithoutASnapshotItWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

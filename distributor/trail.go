@@ -19,10 +19,11 @@ import (
 
 // Bounds of looking back in the log, which is the audit trail.
 const (
-	listed    = 50              // commands in a list, unless more are asked for
-	maxListed = 500             // at most
-	maxBytes  = 8 << 20         // of records in a list, about
-	stretch   = 512             // records that are read at a time, backwards
+	listed    = 50      // commands in a list, unless more are asked for
+	maxListed = 500     // at most
+	maxBytes  = 8 << 20 // of records in a list, and of those held while it is made, about
+	least     = 16      // records that are read at a time, backwards; as many as fit maxBytes
+	most      = 4096
 	maxLooked = 20_000          // records looked at for one list
 	maxRecent = 10_000          // commands of which it is remembered where they stand
 	unsure    = time.Minute     // by which the clocks of distributors may differ
@@ -128,55 +129,63 @@ func (r *record) tell(log command.LogID) client.Record {
 // back calls fn for each record below before, newest first, until it returns an error or
 // the log has no more. It returns the sequence of the last call with that error.
 func (d *Distributor) back(ctx context.Context, head bus.Head, before command.Seq, fn func(record) error) (command.Seq, error) {
-	for before > head.First {
+	for stretch := command.Seq(8 * least); before > head.First; {
 		from := head.First
 		if before-from > stretch {
 			from = before - stretch
 		}
-		records, err := d.read(ctx, head.Log, from, before)
+		entries, whole, err := d.read(ctx, head.Log, from, before)
 		if err != nil {
 			return before, err
 		}
-		for i := len(records) - 1; i >= 0; i-- {
-			if err := fn(records[i]); err != nil {
-				return records[i].Seq, err
+		for i := len(entries) - 1; i >= 0; i-- {
+			r := record{Entry: entries[i]}
+			if r.command, r.err = command.Decode(r.Data); r.err != nil && r.command.At.Unix() == 0 {
+				r.command.At = r.At.UTC()
+			}
+			if err := fn(r); err != nil {
+				return r.Seq, err
 			}
 		}
-		before = from
+		before, stretch = from, min(2*stretch, most)
+		if !whole {
+			before, stretch = entries[0].Seq, max(stretch/8, least)
+		}
 	}
 	return before, nil
 }
 
 // read reads the records from one sequence to below another, as far as the log, whose last
-// is not below them, still has them.
-func (d *Distributor) read(ctx context.Context, log command.LogID, from, below command.Seq) ([]record, error) {
+// is not below them, still has them. Of more than maxBytes it returns the last ones, at
+// least one, and says that this is not the whole.
+func (d *Distributor) read(ctx context.Context, log command.LogID, from, below command.Seq) (entries []bus.Entry, whole bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readFor)
 	defer cancel()
 	reader, err := d.env.Bus.Read(ctx, log, from)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer reader.Close()
-	var records []record
+	whole, bytes := true, 0
 	for next := from; next < below; {
 		e, err := reader.Next(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = d.forgotten(log, next, below)
-			return records, err
+			return entries, whole, d.forgotten(log, next, below)
 		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if next = e.Seq + 1; e.Seq >= below {
 			break
 		}
-		c, err := command.Decode(e.Data)
-		if err != nil && c.At.Unix() == 0 {
-			c.At = e.At.UTC()
+		entries, bytes = append(entries, e), bytes+len(e.Data)
+		for bytes > maxBytes && len(entries) > 1 {
+			bytes -= len(entries[0].Data)
+			entries[0].Data = nil // what lies behind entries is kept for long
+			entries, whole = entries[1:], false
 		}
-		records = append(records, record{e, c, err})
 	}
-	return records, nil
+	return entries, whole, nil
 }
 
 // forgotten is nil if the log has forgotten the records from one to below another, so that
@@ -225,38 +234,30 @@ func (d *Distributor) findCommand(ctx context.Context, in *findInput) (*commandO
 }
 
 // find finds a record by its id or its sequence.
-func (d *Distributor) find(ctx context.Context, head bus.Head, id string) (record, error) {
-	var found record
-	look := func(r record) error {
-		if r.command.ID == id || r.Seq.String() == id {
+func (d *Distributor) find(ctx context.Context, head bus.Head, id string) (found record, err error) {
+	seq, err := command.ParseSeq(id)
+	if clock := d.recent.clock(id); err != nil && clock.Log == head.Log {
+		seq = clock.Seq
+	}
+	below := head.Last + 1
+	if seq != 0 {
+		below = min(seq+1, below)
+	}
+	_, err = d.back(ctx, head, below, func(r record) error {
+		switch {
+		case r.Seq == seq, seq == 0 && r.command.ID == id:
 			found = r
 			return errEnough
+		case seq != 0:
+			return errBeginning
 		}
 		return nil
-	}
-	seq, err := command.ParseSeq(id)
-	if err != nil {
-		var clock command.Clock
-		if clock = d.recent.clock(id); clock.Log == head.Log {
-			seq = clock.Seq
-		}
-	}
+	})
 	switch {
-	case seq != 0 && (seq < head.First || seq > head.Last):
-	case seq != 0:
-		var records []record
-		if records, err = d.read(ctx, head.Log, seq, seq+1); err != nil {
-			return found, err
-		}
-		if len(records) == 1 {
-			return records[0], nil
-		}
-	default:
-		if _, err = d.back(ctx, head, head.Last+1, look); errors.Is(err, errEnough) {
-			return found, nil
-		} else if err != nil {
-			return found, err
-		}
+	case errors.Is(err, errEnough):
+		return found, nil
+	case err != nil && !errors.Is(err, errBeginning):
+		return found, err
 	}
 	kept := "it holds none"
 	if head.First <= head.Last {

@@ -57,7 +57,7 @@ func past(i int) command.Command {
 func TestListOfCommands(t *testing.T) {
 	w := newWorld(t)
 	d := w.start("d1")
-	const n = 2*stretch + 77
+	const n = 8*least + 16*least + 77 // two stretches and a part
 	for i := range n {
 		w.put(past(i))
 	}
@@ -119,6 +119,45 @@ func TestListIsBounded(t *testing.T) {
 	page, err = d.client.Commands(t.Context(), client.CommandFilter{By: "nobody", Before: page.Next})
 	if err != nil || page.Next != "" {
 		t.Fatalf("%+v, %v", page, err)
+	}
+}
+
+// TestListOfLargeRecords: more of them than are held at one time.
+func TestListOfLargeRecords(t *testing.T) {
+	w := newWorld(t)
+	d := w.start("d1")
+	const n = 60
+	for i := range n {
+		c := past(i)
+		for j := range command.MaxRecord/(command.MaxScopeBytes+100) - 1 {
+			c.Scopes = append(c.Scopes, command.Scope{Kind: command.ScopeURL, Site: "demo", Value: fmt.Sprintf("/%d/%s", j, strings.Repeat("x", command.MaxScopeBytes-10))})
+		}
+		w.put(c)
+	}
+	filter := client.CommandFilter{By: "@desk"}
+	var got []string
+	for pages := 0; ; pages++ {
+		page, err := d.client.Commands(t.Context(), filter)
+		if err != nil || pages > n {
+			t.Fatal(pages, err)
+		}
+		for _, c := range page.Commands {
+			got = append(got, c.Sequence)
+		}
+		if filter.Before = page.Next; page.Next == "" {
+			break
+		}
+	}
+	for i, seq := range got {
+		if want := (command.FirstOf(1) + n - 1 - command.Seq(i)).String(); seq != want {
+			t.Fatalf("%d: %s, want %s", i, seq, want)
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d of %d", len(got), n)
+	}
+	if found, err := d.client.FindCommand(t.Context(), "c0"); err != nil || found.Sequence != "1.1" {
+		t.Errorf("%s, %v", found.Sequence, err)
 	}
 }
 

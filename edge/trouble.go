@@ -25,7 +25,9 @@ import (
 // maxTrouble it begins anew.
 const (
 	firstTrouble = time.Second
-	maxTrouble   = 10 * time.Second
+	// With the longest wait of a breaker, in which a key may have been remembered once more,
+	// this comes to less than ten seconds.
+	maxTrouble = 6 * time.Second
 )
 
 // maxTroubles is how many keys are remembered in each of the shards.

@@ -26,7 +26,7 @@ func breaks(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 // set changes what an origin answers.
 func (o *origin) set(h http.HandlerFunc) { o.serve.Store(&h) }
 
-// TestTroubleLastsLonger each time, from 1 s to 10 s, and begins anew after a quiet time.
+// TestTroubleLastsLonger each time, from 1 s to 6 s, and begins anew after a quiet time.
 func TestTroubleLastsLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all troubles
@@ -51,7 +51,7 @@ func TestTroubleLastsLonger(t *testing.T) {
 			time.Sleep(time.Until(before.until))
 		}
 		for range 2 {
-			for _, wait := range []time.Duration{0, 1, 2, 4, 8, 10, 10} {
+			for _, wait := range []time.Duration{0, 1, 2, 4, 6, 6, 6} {
 				wants(wait * time.Second)
 			}
 			time.Sleep(maxTrouble + time.Second)

@@ -17,9 +17,10 @@ const (
 	window      = 10
 	windowTries = 20
 	// firstWait is how long it is open at first. It doubles with each probe that fails, up to
-	// longestWait: a parent that is back has to be found within ten seconds.
+	// longestWait: a parent that is back has to be found, and everything be fresh again,
+	// within ten seconds.
 	firstWait   = time.Second
-	longestWait = 5 * time.Second
+	longestWait = 3 * time.Second
 	// jitter is added to a wait, up to this part of it: nodes must not probe together.
 	jitter = 0.25
 	// steady is how long it has to have been closed before it opens for firstWait again: a
@@ -111,6 +112,12 @@ func (b *Breaker) State() (State, time.Duration) {
 		return Open, wait
 	}
 	return HalfOpen, 0
+}
+
+func (b *Breaker) isBroken() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.mu.broken
 }
 
 // ready reports whether Enter would give leave.

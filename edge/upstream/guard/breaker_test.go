@@ -64,7 +64,7 @@ func TestBreakerCourse(t *testing.T) {
 	p, _ := b.Enter(false)
 	p.Passed()
 	failing(t, b, 5)
-	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
+	for _, want := range []time.Duration{1, 2, 3, 3, 3} {
 		if wait := opens(t, b, c); wait != want*time.Second {
 			t.Errorf("it is open for %s, want %d s", wait, want)
 		}

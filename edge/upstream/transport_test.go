@@ -344,6 +344,87 @@ func TestABurstTakesFewConnections(t *testing.T) {
 	}
 }
 
+// TestConnectionsComeAgain proves that however often connections to a node end, cut off, idle,
+// in order, or before they come about, later requests get new ones: the bound on those that
+// are begun at once counts none that is gone.
+func TestConnectionsComeAgain(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := nodeca.Create(dir, "test", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	mid, edge := testIdentity(t, dir, "mid", "mid-1"), testIdentity(t, dir, "edge", "edge-1")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr().String()
+	begin := func(ln net.Listener) *http.Server {
+		s := &http.Server{Handler: http.HandlerFunc(say), TLSConfig: mid.ServerConfig("edge"), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+		go func() { _ = s.ServeTLS(ln, "", "") }()
+		return s
+	}
+	server := begin(ln)
+	defer func() { server.Close() }()
+	c := testClient(t)
+	c.Secure(func(role, name string) *tls.Config { return edge.ClientConfig(nodeca.Name{Role: role, Node: name}) })
+	parent := Parent{Name: "mid-1", Kind: Mid, URL: "https://" + addr}
+	ask := func() error {
+		_, err := text(t, c, parent, get("/"))
+		return err
+	}
+	all := func() {
+		t.Helper()
+		var asking sync.WaitGroup
+		for range 5 * fewRequests {
+			asking.Go(func() {
+				if err := ask(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		asking.Wait()
+	}
+	again := func() {
+		t.Helper()
+		var ln net.Listener
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			if ln, err = net.Listen("tcp", addr); err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		server = begin(ln)
+	}
+	for range 2 * dials {
+		all()
+		server.Close() // cuts them off
+		for range 3 * dials {
+			if err := ask(); !errors.Is(err, ErrUnreachable) {
+				t.Fatalf("nobody listens: %v", err)
+			}
+		}
+		again()
+		all()
+		if err := server.Shutdown(t.Context()); err != nil { // in order
+			t.Fatal(err)
+		}
+		again()
+		all()
+		w, _ := wayTo(parent, &Request{Header: new(header.Block)})
+		tr, err := c.transports.get(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr.idle()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
 // TestBothWaysAtOnce proves, for each protocol, that an answer is read while the request's
 // body is still being sent, and that trailers come through; to a server of gRPC with the
 // field that it insists on.

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"freshet/edge/upstream/guard"
@@ -24,8 +26,13 @@ const (
 
 // ask carries a try out, and perhaps one more beside it. Nil: neither has the answer.
 func (a *asking) ask(t *try) *Reply {
-	ctx, p := t.begin()
 	delay := a.hedgeAfter(t)
+	var gone <-chan struct{} // who asks, whose going does not end the try
+	if delay > 0 && t.leaves.Probe() {
+		gone = a.ctx.Done()
+		t.detach()
+	}
+	ctx, p := t.begin()
 	if delay == 0 {
 		reply, err := t.do(ctx, p)
 		return a.settle(t, reply, err)
@@ -43,8 +50,25 @@ func (a *asking) ask(t *try) *Reply {
 	})
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
+	// abandon leaves the tries that are still under way to themselves.
+	abandon := func() {
+		for other := range under {
+			if other.asker == nil {
+				other.stop(errOutdone)
+			}
+			a.client.tries.Go(func() {
+				if o := <-outcomes; o.reply != nil {
+					o.reply.Body.Close()
+				}
+			})
+		}
+	}
 	for {
 		select {
+		case <-gone:
+			abandon()
+			a.failed, a.over = fmt.Errorf("ask %s: %w", t.parent, context.Cause(a.ctx)), true
+			return nil
 		case <-timer.C:
 			second := a.hedge(t)
 			if second == nil {
@@ -69,14 +93,7 @@ func (a *asking) ask(t *try) *Reply {
 			if reply != nil && o.try != t {
 				a.client.metrics.hedgesWon.Inc()
 			}
-			for other := range under {
-				other.stop(errOutdone)
-				a.client.tries.Go(func() {
-					if o := <-outcomes; o.reply != nil {
-						o.reply.Body.Close()
-					}
-				})
-			}
+			abandon()
 			return reply
 		}
 	}

@@ -90,3 +90,45 @@ func TestNoStormOfHedges(t *testing.T) {
 		t.Errorf("%d requests cost %d, at most %d", flood, asked, most)
 	}
 }
+
+// TestProbesGoOnThoughOutdone: who asks does not wait for a probe, and what it finds out
+// counts all the same: of a parent that hangs there is one at a time, and one that answers
+// late is found to be back.
+func TestProbesGoOnThoughOutdone(t *testing.T) {
+	p := startPair(t)
+	p.delay[0].Store(60_000)
+	s := p.servers[0]
+	s.Limits.FirstByte = 300 * time.Millisecond
+	p.servers[0].Limits.Hedge, p.servers[1].Limits.Hedge = false, false
+	for i := 1000; p.client.State(s.Parent, "site").Breaker == "closed"; i++ {
+		if i == 1020 {
+			t.Fatal("a parent that hangs is asked on and on")
+		}
+		p.ask(i)
+	}
+	await(t, "a probe is due", func() bool { return p.client.State(s.Parent, "site").Breaker == "half-open" })
+	await(t, "those that failed are gone", func() bool { return s.under.Load() == 0 })
+	s.Limits.FirstByte = 30 * time.Second // of the probe
+	s.most.Store(0)
+	asked := s.asked.Load()
+	for i := range 50 {
+		p.ask(2000 + i)
+	}
+	if n, most := s.asked.Load()-asked, s.most.Load(); n != 1 || most != 1 {
+		t.Errorf("%d probes, %d at once", n, most)
+	}
+	p.delay[0].Store(200)
+	s.server.CloseClientConnections() // the probe fails
+	await(t, "the probe has failed", func() bool { return p.client.State(s.Parent, "site").Breaker == "open" })
+	i := 3000
+	await(t, "it is found to be back", func() bool {
+		i++
+		p.ask(i)
+		return p.client.State(s.Parent, "site").Breaker == "closed"
+	})
+	if state := p.client.State(s.Parent, "site"); state.Open > 1 {
+		t.Errorf("%+v", state)
+	}
+	// Who asks may go: the try ends by its own.
+	await(t, "nothing is under way", func() bool { return p.client.State(s.Parent, "site").Open == 0 })
+}

@@ -63,10 +63,18 @@ type BreakerChange struct {
 // not block.
 func (c *Client) OnChange(tell func(BreakerChange)) { c.changed = tell }
 
-// newShield makes a shield; loads avoids the tiers that it finds slow.
+// newShield makes a shield; loads heeds what it finds out of tiers.
 func newShield(now func() time.Time, loads *ring.Loads) shield {
 	table := guard.NewTable(now, rand.Float64)
-	loads.Avoid(table.Slow)
+	loads.Heed(func(node string) ring.Standing {
+		switch {
+		case table.Gone(node):
+			return ring.Gone
+		case table.Slow(node):
+			return ring.Slow
+		}
+		return ring.Well
+	})
 	return shield{guard: table, metrics: newClientMetrics(), changed: func(BreakerChange) {}}
 }
 

@@ -25,6 +25,7 @@ var errOutdone = errors.New("another parent was faster")
 type try struct {
 	client *Client
 	ctx    context.Context // of the one who asks
+	asker  context.Context // likewise, of a try that goes on without; else nil
 	site   string
 	parent Parent
 	limits Limits
@@ -74,6 +75,20 @@ func (t *try) begin() (context.Context, *progress) {
 	return ctx, p
 }
 
+// detach has the try go on to the head of the answer though who asks has gone, or has an
+// answer: it decides what becomes of the parent. To be called before begin.
+func (t *try) detach() { t.asker, t.ctx = t.ctx, context.WithoutCancel(t.ctx) }
+
+// attach undoes that, for the body. It fails when who asks has gone.
+func (t *try) attach() error {
+	if t.asker == nil {
+		return nil
+	}
+	t.ctx = t.asker
+	context.AfterFunc(t.asker, func() { t.stop(context.Cause(t.asker)) })
+	return context.Cause(t.asker)
+}
+
 // do asks the parent, and says to its guard how that went.
 func (t *try) do(ctx context.Context, p *progress) (*Reply, error) {
 	began := t.client.now()
@@ -111,6 +126,10 @@ func (t *try) do(ctx context.Context, p *progress) (*Reply, error) {
 		t.release() // it may go on for hours, with little to do for the parent: it is no load
 	}
 	reply.Body = &guardedBody{ReadCloser: reply.Body, try: t, paced: reply.Length >= 0}
+	if err := t.attach(); err != nil {
+		reply.Body.Close()
+		return nil, fmt.Errorf("ask %s: %w", t.parent, err)
+	}
 	return reply, nil
 }
 

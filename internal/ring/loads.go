@@ -38,8 +38,8 @@ const heats = 1 << 14
 // that is slow, go on to the next ones in their order, and come back when there is room.
 // Make it with NewLoads. It may be used from any goroutine.
 type Loads struct {
-	now  func() time.Time
-	slow func(node string) bool // nil: none is
+	now      func() time.Time
+	standing func(node string) Standing // nil: all are well
 
 	mu    sync.Mutex
 	begun time.Time // what is given now counts 2^((now-begun)/halfLife)
@@ -60,12 +60,23 @@ func NewLoads(now func() time.Time) *Loads {
 	return &Loads{now: now, begun: now(), nodes: make(map[string]*load)}
 }
 
-// Avoid has nodes that slow reports get next to nothing. To be called before the first Order;
-// slow may be called at any time, and must not block.
-func (l *Loads) Avoid(slow func(node string) bool) { l.slow = slow }
+// Standing is how a node is.
+type Standing uint8
+
+// How nodes are.
+const (
+	Well Standing = iota
+	Slow          // it gets next to nothing
+	Gone          // it is passed over by who asks: what is asked is shared by the others
+)
+
+// Heed has the order of nodes heed how they are. To be called before the first Order;
+// standing may be called at any time, and must not block.
+func (l *Loads) Heed(standing func(node string) Standing) { l.standing = standing }
 
 // Order is the package's Order, but nodes that are full stand behind all that are not, and
-// those that are slow behind these, but for a trial now and then.
+// those that are slow behind these, but for a trial now and then. One that is gone keeps
+// its place.
 func (l *Loads) Order(key string, nodes []string) []int {
 	order := Order(key, nodes)
 	if len(nodes) < 2 {
@@ -74,13 +85,14 @@ func (l *Loads) Order(key string, nodes []string) []int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	worth := l.worth()
-	loads, slow := make([]load, len(nodes)), make([]bool, len(nodes))
+	loads, are := make([]load, len(nodes)), make([]Standing, len(nodes))
 	var all load
 	n := 0.0
 	for i, name := range nodes {
-		if l.slow != nil && l.slow(name) {
-			slow[i] = true
-			continue // the others share what is asked
+		if l.standing != nil {
+			if are[i] = l.standing(name); are[i] != Well {
+				continue // the others share what is asked
+			}
 		}
 		n++
 		if n := l.nodes[name]; n != nil {
@@ -98,9 +110,9 @@ func (l *Loads) Order(key string, nodes []string) []int {
 	var roomy, full, shunned []int
 	for at, i := range order {
 		switch {
-		case slow[i] && (at > 0 || !l.tries(nodes[i])):
+		case are[i] == Slow && (at > 0 || !l.tries(nodes[i])):
 			shunned = append(shunned, i)
-		case slow[i]:
+		case are[i] != Well:
 			roomy = append(roomy, i)
 		case loads[i].given+worth > most || float64(loads[i].open+1) > mostOpen:
 			full = append(full, i)

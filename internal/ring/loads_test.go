@@ -142,7 +142,16 @@ func TestSlowNodesGetNextToNothing(t *testing.T) {
 	c := &clock{time.Unix(0, 0)}
 	l := NewLoads(c.now)
 	slow := ""
-	l.Avoid(func(node string) bool { return node == slow })
+	gone := ""
+	l.Heed(func(node string) Standing {
+		switch node {
+		case slow:
+			return Slow
+		case gone:
+			return Gone
+		}
+		return Well
+	})
 	all := names(3)
 	r := rand.New(rand.NewPCG(3, 5))
 	share := func() (of [3]float64) {
@@ -157,8 +166,12 @@ func TestSlowNodesGetNextToNothing(t *testing.T) {
 			if home := Order(key, all)[0]; slow != "" && all[home] != slow && all[order[2]] != slow {
 				t.Fatalf("the slow node is asked before another: %v", order)
 			}
-			l.Begin(key, all[order[0]])()
-			of[order[0]] += 1. / n
+			to := order[0]
+			if all[to] == gone {
+				to = order[1]
+			}
+			l.Begin(key, all[to])()
+			of[to] += 1. / n
 		}
 		return of
 	}
@@ -169,7 +182,21 @@ func TestSlowNodesGetNextToNothing(t *testing.T) {
 	slow = ""
 	share()
 	after := share()
-	t.Logf("before %.3f, while one is slow %.3f, after %.3f", before, during, after)
+	// Of one that is gone the keys go to their next ones, and those of the others stay.
+	gone = all[2]
+	share()
+	moved := 0
+	for i := range 3000 {
+		key := fmt.Sprint(i)
+		home := Order(key, all)[0]
+		if order := l.Order(key, all); all[home] != gone && order[0] != home {
+			moved++
+		}
+	}
+	if moved > 90 {
+		t.Errorf("%d keys of others have moved", moved)
+	}
+	t.Logf("before %.3f, while one is slow %.3f, after %.3f; %d of others' keys moved while one is gone", before, during, after, moved)
 	if during[1] > 0.02 || during[1] == 0 || math.Abs(during[0]-0.5) > 0.1 {
 		t.Errorf("while one is slow they get %.3f", during)
 	}

@@ -16,28 +16,47 @@ const (
 	judgeEvery   = 250 * time.Millisecond
 )
 
+// verdict is what became of tiers, by name.
+type verdict struct{ slow, gone map[string]bool }
+
 // Slow reports whether a tier is much slower than the others that are asked.
-func (t *Table) Slow(name string) bool {
+func (t *Table) Slow(name string) bool { return t.current().slow[name] }
+
+// Gone reports whether a tier is left alone, by most of the sites that ask it.
+func (t *Table) Gone(name string) bool { return t.current().gone[name] }
+
+func (t *Table) current() *verdict {
 	now := t.now().UnixNano()
 	if judged := t.judged.Load(); now-judged >= int64(judgeEvery) && t.judged.CompareAndSwap(judged, now) {
 		t.judge()
 	}
-	return (*t.slow.Load())[name]
+	return t.verdict.Load()
 }
 
 func (t *Table) judge() {
-	t.mu.RLock()
+	v := &verdict{slow: make(map[string]bool), gone: make(map[string]bool)}
 	var nodes []*Node
+	broken := make(map[*Node]int)
+	t.mu.RLock()
 	for _, n := range t.mu.nodes {
 		if n.Tier {
 			nodes = append(nodes, n)
 		}
 	}
+	for _, l := range t.mu.links {
+		if l.Node.Tier && l.Breaker.isBroken() {
+			broken[l.Node]++
+		}
+	}
+	for _, n := range nodes {
+		if n.Reach.isBroken() || 2*broken[n] > n.links {
+			v.gone[n.Name] = true
+		}
+	}
 	t.mu.RUnlock()
-	slow := make(map[string]bool)
-	lag(nodes, func(n *Node) *Latency { return &n.First }, slowFirst, slowFirstMin, slow)
-	lag(nodes, func(n *Node) *Latency { return &n.Pace }, slowPace, slowPaceMin, slow)
-	t.slow.Store(&slow)
+	lag(nodes, func(n *Node) *Latency { return &n.First }, slowFirst, slowFirstMin, v.slow)
+	lag(nodes, func(n *Node) *Latency { return &n.Pace }, slowPace, slowPaceMin, v.slow)
+	t.verdict.Store(v)
 }
 
 // lag adds the nodes to slow whose latency is much worse than the others'.

@@ -14,10 +14,10 @@ const MaxIdle = 4096
 // Table has what guards the parents of a node, by site. Make it with NewTable. It may be
 // used from any goroutine.
 type Table struct {
-	now    func() time.Time
-	random func() float64
-	slow   atomic.Pointer[map[string]bool] // peers, by name
-	judged atomic.Int64                    // when that was, in nanoseconds
+	now     func() time.Time
+	random  func() float64
+	verdict atomic.Pointer[verdict]
+	judged  atomic.Int64 // when that was, in nanoseconds
 
 	mu struct {
 		sync.RWMutex
@@ -73,7 +73,7 @@ type Link struct {
 func NewTable(now func() time.Time, random func() float64) *Table {
 	t := &Table{now: now, random: random}
 	t.mu.links, t.mu.nodes, t.mu.sites = make(map[linkKey]*Link), make(map[string]*Node), make(map[string]*Site)
-	t.slow.Store(new(map[string]bool))
+	t.verdict.Store(new(verdict))
 	return t
 }
 

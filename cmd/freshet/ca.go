@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +33,10 @@ identity. Nodes read them again when they change, so a certificate is renewed by
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCAInitCommand(), newCAIssueCommand(), newCAShowCommand())
+	for _, c := range []*cobra.Command{newCAInitCommand(), newCAIssueCommand(), newCAShowCommand()} {
+		c.Flags().Bool("json", false, "print the certificates as JSON")
+		cmd.AddCommand(c)
+	}
 	return cmd
 }
 
@@ -87,6 +89,9 @@ serves it towards nodes that it asks as well as those that it serves.`,
 			files, cert, err := authority.Issue(ca, out, order, renew, time.Now())
 			if err != nil {
 				return caError(err, "--renew replaces it, with its key")
+			}
+			if wantsJSON(cmd) {
+				return printJSON(cmd, issuedCertificate{shown(cert), map[string]string{"ca": files.CA, "cert": files.Cert, "key": files.Key}})
 			}
 			if err := printCertificates(cmd, []*x509.Certificate{cert}); err != nil {
 				return err
@@ -145,15 +150,38 @@ func caError(err error, hint string) error {
 	return fail(exitError, "%w", err)
 }
 
-func printCertificates(cmd *cobra.Command, certs []*x509.Certificate) error {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FOR\tISSUER\tUNTIL\tSHA-256")
-	for _, c := range certs {
-		who := c.Subject.CommonName
-		if name, err := authority.NameOf(c); err == nil {
-			who = name.String()
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", who, c.Issuer.CommonName, c.NotAfter.UTC().Format(time.DateOnly), authority.Fingerprint(c))
+// shownCertificate is a certificate as --json prints it.
+type shownCertificate struct {
+	For    string    `json:"for"`
+	Issuer string    `json:"issuer"`
+	Until  time.Time `json:"until"`
+	SHA256 string    `json:"sha256"`
+}
+
+// issuedCertificate is one that was just issued.
+type issuedCertificate struct {
+	shownCertificate
+	Identity map[string]string `json:"identity"` // as a node file has it
+}
+
+func shown(c *x509.Certificate) shownCertificate {
+	s := shownCertificate{For: c.Subject.CommonName, Issuer: c.Issuer.CommonName, Until: c.NotAfter.UTC(), SHA256: authority.Fingerprint(c)}
+	if name, err := authority.NameOf(c); err == nil {
+		s.For = name.String()
 	}
-	return w.Flush()
+	return s
+}
+
+func printCertificates(cmd *cobra.Command, certs []*x509.Certificate) error {
+	list := make([]shownCertificate, len(certs))
+	rows := [][]string{{"FOR", "ISSUER", "UNTIL", "SHA-256"}}
+	for i, c := range certs {
+		s := shown(c)
+		list[i] = s
+		rows = append(rows, []string{s.For, s.Issuer, s.Until.Format(time.DateOnly), s.SHA256})
+	}
+	if wantsJSON(cmd) {
+		return printJSON(cmd, list)
+	}
+	return printTable(cmd, rows)
 }

@@ -52,6 +52,8 @@ func TestCA(t *testing.T) {
 		{[]string{"ca", "issue", "--ca", ca, "--role", "edge", "--name", "e"}, exitUsage, "--out is missing"},
 		{[]string{"ca", "show", filepath.Join(out, "edge-1.crt")}, exitOK, "edge/edge-1"},
 		{[]string{"ca", "show", ca}, exitOK, "production"},
+		{[]string{"ca", "show", filepath.Join(out, "edge-1.crt"), "--json"}, exitOK, `"for": "edge/edge-1"`},
+		{append(issue, "--renew", "--json"), exitOK, `"key": "` + filepath.Join(out, "edge-1.key") + `"`},
 		{[]string{"ca", "show", filepath.Join(dir, "none")}, exitNotFound, "no such file"},
 	} {
 		got, code := runCommand(t, step.args...)

@@ -73,8 +73,8 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 			return up, err
 		}
 		reply, err := f.edge.ask(ctx, f.doc, parents, fence, f.asker, request)
-		if err != nil || reply.Status >= 500 {
-			reply, err = f.lastResort(ctx, parents, &asked, fence, reply, err, request)
+		if err != nil {
+			reply, err = f.lastResort(ctx, parents, &asked, fence, err, request)
 		}
 		if err != nil || reply.Status != http.StatusNotModified {
 			return reply, err

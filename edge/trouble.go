@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -120,14 +119,6 @@ type troubled struct {
 
 func (t *troubled) Unwrap() error { return t.error }
 
-// errTier is the error of a tier above that says itself that nobody answers.
-type errTier struct {
-	parent string
-	status int
-}
-
-func (e *errTier) Error() string { return fmt.Sprintf("%s answers %d", e.parent, e.status) }
-
 // patient is what a walk knows of troubles.
 type patient struct {
 	looked bool
@@ -170,10 +161,7 @@ func (w *walk) spared() (answered bool) {
 	e.metrics.spared.WithLabelValues("error").Inc()
 	e.metrics.requests.failed.Inc()
 	f := failureOf(x.err)
-	if tier := (*errTier)(nil); errors.As(x.err, &tier) {
-		f.status = tier.status
-	}
-	w.status.detail, w.again = "remembered-error", x.until.Sub(now)
+	w.status.detail, w.again, w.above = "remembered-error", x.until.Sub(now), f.above
 	w.problem(f.status, f.reason, f.text)
 	return true
 }
@@ -221,13 +209,10 @@ func (w *walk) heed(f *fill, spec *upstream.Spec, fence hop.Fence) {
 // learn remembers how a fetch went; what it returns is the fetch's error.
 func (f *fill) learn(ctx context.Context, key xxh3.Uint128, asked hop.Truth, reply *upstream.Reply, err error, again bool) error {
 	e := f.edge
-	trouble := err
 	switch {
 	case err != nil && (ctx.Err() != nil || failureOf(err).kind != ofParent):
 		return &troubled{error: err, id: e.troubles.id(key), again: again}
 	case err != nil:
-	case reply.Parent.OfCluster() && reply.Status >= http.StatusBadGateway && reply.Status <= http.StatusGatewayTimeout:
-		trouble = &errTier{reply.Parent.Name, reply.Status}
 	case reply.Truth.IfError || reply.Status >= 500 && f.base != nil:
 	default:
 		e.troubles.end(key)
@@ -238,7 +223,7 @@ func (f *fill) learn(ctx context.Context, key xxh3.Uint128, asked hop.Truth, rep
 	}
 	truth.RaiseAsOf(asked.AsOf)
 	truth.RaiseTouches(f.touches)
-	id := e.troubles.begin(key, e.now(), truth, trouble)
+	id := e.troubles.begin(key, e.now(), truth, err)
 	if err != nil {
 		return &troubled{error: err, id: id, again: again}
 	}
@@ -252,20 +237,15 @@ const (
 )
 
 // lastResort asks one tier more, if there is one that was not asked, for what it holds of
-// a key of which this node has nothing: stale as it may be when nobody has an answer. reply
-// and err are what came of asking all; request makes what the tier is asked.
+// a key of which this node has nothing: stale as it may be when nobody has an answer. err is
+// what came of asking all; request makes what the tier is asked.
 func (f *fill) lastResort(ctx context.Context, parents []upstream.Parent, asked *sync.Map, fence hop.Fence,
-	reply *upstream.Reply, err error, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
-	switch {
-	case ctx.Err() != nil || f.alone || f.base != nil || f.ask.ranged() || f.req.Method != http.MethodGet:
-		return reply, err
-	case err != nil && failureOf(err).kind == ofClient:
-		return reply, err
-	case err == nil && (!reply.Parent.OfCluster() || reply.Status < http.StatusBadGateway || reply.Status > http.StatusGatewayTimeout):
-		return reply, err
+	err error, request func(upstream.Parent) (upstream.Request, error)) (*upstream.Reply, error) {
+	if ctx.Err() != nil || f.alone || f.base != nil || f.ask.ranged() || f.req.Method != http.MethodGet || failureOf(err).kind == ofClient {
+		return nil, err
 	}
 	if httpcache.ParseRequest(f.req.Header).NoCache && !f.rules.Policy.IgnoreRequestDirectives {
-		return reply, err
+		return nil, err
 	}
 	for _, p := range parents {
 		if _, was := asked.Load(p.Name); was || p.Kind != upstream.Mid {
@@ -277,15 +257,12 @@ func (f *fill) lastResort(ctx context.Context, parents []upstream.Parent, asked 
 		stale, failed := f.edge.ask(ctx, f.doc, []upstream.Parent{p}, fence, asker, request)
 		switch {
 		case failed != nil:
-			return reply, err
+			return nil, err
 		case stale.Status >= 500:
 			stale.Body.Close()
-			return reply, err
-		}
-		if reply != nil {
-			reply.Body.Close()
+			return nil, err
 		}
 		return stale, nil
 	}
-	return reply, err
+	return nil, err
 }

@@ -337,7 +337,8 @@ func TestStaleFromTheTierAbove(t *testing.T) {
 func TestStaleFromATierThatWasNotAsked(t *testing.T) {
 	t.Parallel()
 	x, edge, m1, m2 := twoMids(t)
-	version := x.origin.publish("/w")
+	const version = 1
+	x.origin.set(forErrors("1 1"))
 	m2.want(t, "/w", version)
 	x.origin.set(breaks)
 	get := func(stale bool, of *tier) answer {
@@ -408,7 +409,7 @@ func lastResortOf(t *testing.T, edge *tier, path string) func(asked ...string) i
 		for _, name := range names {
 			asked.Store(name, true)
 		}
-		reply, err := f.lastResort(context.Background(), edge.parents.For(f.doc, f.question()), &asked, fence, nil, errUntrue, request)
+		reply, err := f.lastResort(context.Background(), edge.parents.For(f.doc, f.question()), &asked, fence, upstream.ErrUnreachable, request)
 		if err != nil {
 			return 0
 		}

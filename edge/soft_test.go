@@ -1,9 +1,13 @@
 package edge
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"freshet/internal/cluster"
 	"freshet/internal/command"
@@ -190,4 +194,110 @@ func TestInvalidatedContentWhileTheOriginIsDown(t *testing.T) {
 		})
 		wantStatus(t, n.want(t, "/e", version), n.pseudonym+"; hit")
 	}
+}
+
+// TestAKeyIsOfAllItsVariants: a purge of a key as an explanation shows it covers every
+// variant, and what is found by all queries that mean the same.
+func TestAKeyIsOfAllItsVariants(t *testing.T) {
+	t.Parallel()
+	x, mid, e1, _ := startTree(t)
+	kinds := []string{"1", "2"}
+	for _, kind := range kinds {
+		if v, status := e1.fetchVersion("/x", kind); v != 0 {
+			t.Fatal(status)
+		}
+	}
+	version := x.origin.publish("/x")
+	key := explainLater(t, e1.Edge, 0, url.Values{"url": {"http://www.test/x"}}).Key
+	x.applied(x.command(command.Command{
+		Kind: command.Purge, Scopes: []command.Scope{{Kind: command.ScopeKey, Site: "test", Value: key}},
+	}), mid, e1)
+	for _, kind := range kinds {
+		if v, status := e1.fetchVersion("/x", kind); v != version {
+			t.Errorf("variant %s: version %d, want %d: %s", kind, v, version, status)
+		}
+	}
+}
+
+func TestAKeyIsOfAllQueriesThatMeanTheSame(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	o := startOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("No-Vary-Search", `params=("utm")`)
+		fmt.Fprint(w, n.Add(1))
+	})
+	at, e := startLone(t, o.URL)
+	for _, query := range []string{"?a=1&utm=1", "?a=1&utm=2"} {
+		if body := get(t, at+"/p"+query).body; body != "1" {
+			t.Fatalf("%s: %s", query, body)
+		}
+	}
+	key := explainNow(t, e, at+"/p?a=1&utm=3").Key
+	if err := e.Apply(e.table.Clock().Seq+1, command.Command{
+		ID: "1", Kind: command.Purge, At: time.Now(), Scopes: []command.Scope{{Kind: command.ScopeKey, Site: "upstream", Value: key}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"?a=1&utm=1", "?a=1&utm=2"} {
+		if body := get(t, at+"/p"+query).body; body != "2" {
+			t.Errorf("%s after the purge of %q: %s", query, key, body)
+		}
+	}
+}
+
+// TestInvalidatedSlicesAreValidatedTogether: an unchanged content in slices is validated by
+// one 304, and of a changed one every byte is new, ranges included.
+func TestInvalidatedSlicesAreValidatedTogether(t *testing.T) {
+	t.Parallel()
+	var version atomic.Int64
+	var sent atomic.Int64
+	text := func(v int64) string { return strings.Repeat(fmt.Sprintf("%07d\n", v), 3<<20/8+77) }
+	o := startOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		v := version.Load()
+		w.Header().Set("Cache-Control", "max-age=600")
+		w.Header().Set("ETag", fmt.Sprintf(`"%d"`, v))
+		http.ServeContent(counting{w, &sent}, r, "", time.Time{}, strings.NewReader(text(v)))
+	})
+	at, e := startLone(t, o.URL)
+	invalidate := func() {
+		if err := e.Apply(e.table.Clock().Seq+1, command.Command{
+			ID: "1", Kind: command.Invalidate, At: time.Now(), Scopes: []command.Scope{{Kind: command.ScopeURL, Site: "upstream", Value: "/l"}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for step := range int64(3) {
+		if a := get(t, at+"/l"); a.body != text(step) {
+			t.Fatalf("version %d: %d bytes, status %d", step, len(a.body), a.status)
+		}
+		before := sent.Load()
+		invalidate()
+		if a := get(t, at+"/l", "Range: bytes=2097152-2097159"); a.body != fmt.Sprintf("%07d\n", step) || a.status != 206 {
+			t.Errorf("version %d: %d %q", step, a.status, a.body)
+		}
+		if a := get(t, at+"/l"); a.body != text(step) {
+			t.Errorf("version %d, validated: %d bytes, status %d", step, len(a.body), a.status)
+		}
+		if n := sent.Load() - before; n != 0 {
+			t.Errorf("version %d: the origin sent %d bytes again", step, n)
+		}
+		version.Add(1)
+		invalidate()
+		if a := get(t, at+"/l", "Range: bytes=2097152-2097159"); a.body != fmt.Sprintf("%07d\n", step+1) || a.status != 206 {
+			t.Errorf("version %d: %d %q", step+1, a.status, a.body)
+		}
+	}
+}
+
+// counting counts the bytes of bodies.
+type counting struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+func (c counting) Write(b []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(b)
+	c.n.Add(int64(n))
+	return n, err
 }

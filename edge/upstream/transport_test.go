@@ -557,10 +557,18 @@ func TestSwitched(t *testing.T) {
 				t.Fatal(err)
 			}
 			cancel()
-			if _, err := io.ReadAll(reply.Conn); err == nil {
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = io.ReadAll(reply.Conn) // an error, or the end by which the server answers that of the client
+			}()
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
 				t.Error("the connection outlives the request")
 			}
 			reply.Body.Close()
+			<-ended
 			seen.Wait()
 
 			if reply, err = c.Do(t.Context(), parent, get("/")); err != nil || reply.Status != 400 || reply.Conn != nil {

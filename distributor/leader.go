@@ -46,6 +46,7 @@ func (d *Distributor) serveTerm(ctx context.Context, term cluster.Term) error {
 		bus:    d.env.Bus,
 		log:    d.log,
 		seen:   d.view.noteHead,
+		linked: d.progress.note,
 		turn:   make(chan struct{}, 1),
 		doubts: make(chan command.Progress, 1),
 	}

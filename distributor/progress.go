@@ -15,6 +15,7 @@ import (
 const (
 	maxReports = 10_000          // nodes
 	maxWaits   = 10_000          // callers that wait at one time
+	maxLinks   = 4096            // records of which the link is remembered
 	lostFor    = time.Minute     // after its last report, during which a node may be serving that the cluster does not know
 	silence    = 5 * time.Second // without a report, after which a node that should send them is silent
 	forget     = time.Hour       // after which a silent node's report may make room for another's
@@ -35,6 +36,10 @@ type tracker struct {
 		sync.Mutex
 		reports map[string]report
 		waits   map[*wait]struct{}
+		log     command.LogID                // the log that links are of
+		links   map[command.Seq]command.Link // of the last maxLinks records appended here
+		last    command.Seq                  // the highest of them
+		ahead   map[string]struct{}          // nodes whose report is above that
 	}
 }
 
@@ -54,6 +59,7 @@ func newTracker(now func() time.Time) *tracker {
 	t := &tracker{now: now, since: now(), fork: func(command.Progress) {}}
 	t.mu.reports = make(map[string]report)
 	t.mu.waits = make(map[*wait]struct{})
+	t.mu.ahead = make(map[string]struct{})
 	return t
 }
 
@@ -74,16 +80,79 @@ func (t *tracker) receive(subject string, data []byte) error {
 	}
 	r := report{p, t.now()}
 	t.mu.reports[p.Node] = r
-	if p.Forked != 0 {
-		t.fork(p)
-	}
 	if p.Left {
 		delete(t.mu.reports, p.Node)
 	}
-	for w := range t.mu.waits {
-		w.see(r)
-	}
+	t.tell(r)
 	return nil
+}
+
+// tell lets those know of a report who wait for it, unless the node has applied other
+// commands than stand in the log. The caller holds the lock.
+func (t *tracker) tell(r report) {
+	switch t.agrees(r) {
+	case contradicts:
+		r.Forked = r.Log
+		t.fork(r.Progress)
+	case unclear: // the record was appended, and note not yet called; or the log is shorter
+		t.mu.ahead[r.Node] = struct{}{}
+	case agrees:
+		for w := range t.mu.waits {
+			w.see(r)
+		}
+	}
+}
+
+// note remembers the link of the last record of the log, zero if it is not known.
+func (t *tracker) note(clock command.Clock, link command.Link) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.log != clock.Log {
+		t.mu.log, t.mu.links, t.mu.last = clock.Log, make(map[command.Seq]command.Link), 0
+	}
+	t.mu.links[clock.Seq], t.mu.last = link, clock.Seq
+	if len(t.mu.links) > maxLinks {
+		for seq := range t.mu.links {
+			if seq+maxLinks/2 < clock.Seq {
+				delete(t.mu.links, seq)
+			}
+		}
+	}
+	if len(t.mu.ahead) == 0 {
+		return
+	}
+	ahead := t.mu.ahead
+	t.mu.ahead = make(map[string]struct{})
+	for name := range ahead {
+		if r, ok := t.mu.reports[name]; ok {
+			t.tell(r) // it may be ahead again
+		}
+	}
+}
+
+// agreement is whether what a node has applied is what the log has.
+type agreement int
+
+const (
+	agrees agreement = iota // as far as is known
+	contradicts
+	unclear
+)
+
+func (t *tracker) agrees(r report) agreement {
+	unknown := command.Link{}
+	link, ok := t.mu.links[r.Applied]
+	switch {
+	case r.Forked == r.Log && r.Forked != 0:
+		return contradicts
+	case r.Log != t.mu.log || r.Link == unknown || ok && link == unknown:
+		return agrees
+	case ok && link != r.Link:
+		return contradicts
+	case !ok && r.Applied > t.mu.last:
+		return unclear
+	}
+	return agrees
 }
 
 // makeRoom forgets a node that has been silent for long. The caller holds the lock.
@@ -130,7 +199,7 @@ func (t *tracker) wait(clock command.Clock, start time.Time, nodes map[string]bo
 		return nil, fmt.Errorf("%d callers wait for nodes already", maxWaits)
 	}
 	for name := range nodes {
-		if r, ok := t.mu.reports[name]; ok {
+		if r, ok := t.mu.reports[name]; ok && t.agrees(r) == agrees {
 			w.see(r)
 		}
 	}

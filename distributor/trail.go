@@ -224,13 +224,18 @@ func (d *Distributor) findCommand(ctx context.Context, in *findInput) (*commandO
 	took := make(map[string]time.Duration)
 	known := d.recent.took(r.command.ID)
 	for _, n := range caches {
-		if report, ok := reports[n.Name]; ok && !clockOf(report).Before(clock) {
+		if report, ok := reports[n.Name]; ok && !clockOf(report).Before(clock) && report.holds(&r) {
 			took[n.Name] = known[n.Name]
 		}
 	}
 	out := &commandOutput{Body: client.Receipt{Record: r.tell(head.Log), Nodes: nodeReceipts(caches, members, took)}}
 	out.Body.Complete = complete(out.Body.Nodes)
 	return out, nil
+}
+
+// holds reports whether what the node has applied may be this record, or come after it.
+func (r *report) holds(it *record) bool {
+	return r.Forked == 0 && (r.Applied != it.Seq || r.Link == (command.Link{}) || r.Link == it.Prev.Next(it.Seq, it.Data))
 }
 
 // find finds a record by its id or its sequence.

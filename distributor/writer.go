@@ -24,7 +24,8 @@ type writer struct {
 	epochs epochs
 	bus    bus.Log
 	log    *slog.Logger
-	seen   func(bus.Head) // told of every head
+	seen   func(bus.Head)                    // told of every head
+	linked func(command.Clock, command.Link) // and of its link
 
 	doubts chan command.Progress // of nodes that find the log to be another than they applied
 
@@ -64,8 +65,18 @@ func (w *writer) lookLocked(ctx context.Context) error {
 		w.log.Info("writing the command log", "log", head.Log, "epoch", head.Last.Epoch(), "last", head.Last)
 	}
 	w.head, w.known = head, true
+	w.link(ctx)
 	w.seen(head)
 	return nil
+}
+
+// link tells the link of the head.
+func (w *writer) link(ctx context.Context) {
+	link, err := w.bus.Link(ctx, w.head.Last) // which the bus remembers, as a rule
+	if err != nil {
+		w.log.Debug("link of a command not known", "seq", w.head.Last, "err", err)
+	}
+	w.linked(w.head.Clock(), link)
 }
 
 // replace seals the log, if it is still that one, and begins a new epoch.
@@ -136,6 +147,7 @@ func (w *writer) try(ctx context.Context, data []byte) error {
 		return err
 	}
 	w.head.Last = seq
+	w.link(ctx)
 	w.seen(w.head)
 	return nil
 }

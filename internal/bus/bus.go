@@ -60,6 +60,10 @@ type Log interface {
 	// anew); after any other error the record may or may not be in the log.
 	Append(ctx context.Context, data []byte, after command.Seq) (command.Seq, error)
 
+	// Link is the link of the record at seq, as a rule the last one; zero if it is not known
+	// or no longer held.
+	Link(ctx context.Context, seq command.Seq) (command.Link, error)
+
 	// Read starts reading at from (or at the oldest held record above it: the caller
 	// looks for the gap). ErrReplaced if the log is not the one with that id.
 	Read(ctx context.Context, log command.LogID, from command.Seq) (Reader, error)

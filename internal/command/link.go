@@ -37,6 +37,15 @@ func sum(parts ...[]byte) Link {
 // String prints 32 hexadecimal digits.
 func (l Link) String() string { return hex.EncodeToString(l[:]) }
 
+// MarshalText is String.
+func (l Link) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText is ParseLink.
+func (l *Link) UnmarshalText(text []byte) (err error) {
+	*l, err = ParseLink(string(text))
+	return err
+}
+
 // ParseLink reads what String prints.
 func ParseLink(text string) (Link, error) {
 	var l Link

@@ -8,7 +8,8 @@ type Progress struct {
 	Node    string    `json:"node"`
 	Role    string    `json:"role"`
 	Log     LogID     `json:"log"`
-	Applied Seq       `json:"applied"` // durable on that node
+	Applied Seq       `json:"applied"`       // durable on that node
+	Link    Link      `json:"link,omitzero"` // of the record at Applied, where it is known
 	At      time.Time `json:"at"`
 	// Forked is the log that contradicts what the node has applied of it: it is shorter, or
 	// has other commands. The node takes no more from it, and the leader begins a new epoch.

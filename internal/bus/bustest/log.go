@@ -277,7 +277,13 @@ func testLinksFrom(t *testing.T, f Form, head bus.Head) {
 		if i == 2 || i == 3 || i == 5 { // each goes on where the other was
 			b = f.Peer
 		}
-		link = link.Next(appendTo(t, b, data), []byte(data))
+		seq := appendTo(t, b, data)
+		link = link.Next(seq, []byte(data))
+		for _, b := range []bus.Bus{f.Bus, f.Peer} {
+			if got, err := b.Link(within(t), seq); err != nil || got != link {
+				t.Errorf("link at %s is %s, %v, want %s", seq, got, err, link)
+			}
+		}
 	}
 	for from := range links {
 		r := read(t, f.Peer, head.Log, head.First+command.Seq(from))

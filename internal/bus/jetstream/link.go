@@ -22,6 +22,15 @@ type linked struct {
 	link   command.Link
 }
 
+// Link is the link of a record; see bus.Log.
+func (b *Bus) Link(ctx context.Context, seq command.Seq) (command.Link, error) {
+	link, err := b.linkAt(ctx, seq)
+	if err != nil {
+		return link, fmt.Errorf("link of the command log at %s: %w", seq, err)
+	}
+	return link, nil
+}
+
 // linkAt is the link of the record at after, from what was appended here last or else from
 // the log; zero if the log no longer has the record.
 func (b *Bus) linkAt(ctx context.Context, after command.Seq) (command.Link, error) {
@@ -54,7 +63,9 @@ func (b *Bus) linkAt(ctx context.Context, after command.Seq) (command.Link, erro
 	if err != nil {
 		return command.Link{}, fmt.Errorf("record %s: %w", after, err)
 	}
-	return prev.Next(after, msg.Data), nil
+	link := prev.Next(after, msg.Data)
+	b.appended(info.Config.Name, after, link)
+	return link, nil
 }
 
 // prevOf is the link that stands beside a record; zero if none does.
@@ -66,7 +77,7 @@ func prevOf(h nats.Header) (command.Link, error) {
 	return command.ParseLink(text)
 }
 
-// appended remembers where the log ends.
+// appended remembers the link of a record, which is the last one as a rule.
 func (b *Bus) appended(stream string, seq command.Seq, link command.Link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -170,6 +170,25 @@ func (b *Bus) Append(ctx context.Context, data []byte, after command.Seq) (comma
 	return e.Seq, nil
 }
 
+// Link is the link of a record; see bus.Log.
+func (b *Bus) Link(ctx context.Context, seq command.Seq) (command.Link, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.reachable(ctx); err != nil {
+		return command.Link{}, fmt.Errorf("link of the command log: %w", err)
+	}
+	l := b.mu.log
+	switch {
+	case l == nil:
+		return command.Link{}, fmt.Errorf("link of the command log: %w", bus.ErrNoLog)
+	case seq == l.head().Last:
+		return l.link, nil
+	case seq < l.first || seq > l.head().Last:
+		return command.Link{}, nil
+	}
+	return l.records[seq-l.first+1].Prev, nil
+}
+
 // Read starts reading; see bus.Log.
 func (b *Bus) Read(ctx context.Context, id command.LogID, from command.Seq) (bus.Reader, error) {
 	b.mu.Lock()

@@ -46,6 +46,7 @@ func (f *Follower) deliver(e bus.Entry) error {
 			return f.fork(clock.Log, fmt.Sprintf("the command log has another record at %s than the one that was applied", e.Seq))
 		}
 		f.link, f.kept = link, link
+		f.at.Store(&position{clock, link})
 		return nil
 	}
 	if e.Seq <= clock.Seq {

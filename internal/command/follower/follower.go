@@ -54,7 +54,7 @@ type Config struct {
 type Follower struct {
 	cfg       Config
 	metrics   *metrics
-	clock     atomic.Pointer[command.Clock]
+	at        atomic.Pointer[position]
 	ready     atomic.Bool   // has caught up once
 	changed   chan struct{} // there is progress to publish
 	short     int           // looks in a row at a log that is too short; Run's
@@ -78,6 +78,13 @@ type Follower struct {
 	}
 }
 
+// position is how far the log is applied, and the link of the last command; zero if that
+// is not known.
+type position struct {
+	clock command.Clock
+	link  command.Link
+}
+
 // Why sessions of reading end.
 var (
 	// errLook: the log is not what it was, look at its head.
@@ -91,8 +98,7 @@ var (
 // New makes a follower. It fails if its metrics are registered already.
 func New(cfg Config) (*Follower, error) {
 	f := &Follower{cfg: cfg, changed: make(chan struct{}, 1), kept: cfg.Link}
-	start := cfg.Start
-	f.clock.Store(&start)
+	f.at.Store(&position{cfg.Start, cfg.Link})
 	f.mu.away = errors.New("the command log has not been looked at yet")
 	var err error
 	if f.metrics, err = newMetrics(cfg.Metrics, f); err != nil {
@@ -103,7 +109,7 @@ func New(cfg Config) (*Follower, error) {
 
 // Clock is how far the log is applied: the Applier has returned from all up to it.
 // Zero before the first Restart of a node without state. It costs one atomic load.
-func (f *Follower) Clock() command.Clock { return *f.clock.Load() }
+func (f *Follower) Clock() command.Clock { return f.at.Load().clock }
 
 // Run follows until ctx ends, and returns nil. Trouble with the bus and errors of the
 // Applier are retried, the latter from the command that failed.
@@ -276,7 +282,7 @@ func (f *Follower) look(ctx context.Context) (bus.Head, error) {
 // advance makes the clock visible, after the Applier has returned.
 func (f *Follower) advance(clock command.Clock) {
 	f.kept = f.link
-	f.clock.Store(&clock)
+	f.at.Store(&position{clock, f.link})
 	f.tell()
 }
 

@@ -142,10 +142,11 @@ func (f *Follower) contradicts(clock command.Clock) command.LogID {
 func (f *Follower) Leave() { f.report(true) }
 
 func (f *Follower) report(left bool) {
-	clock := f.Clock()
+	at := f.at.Load()
+	clock := at.clock
 	data, err := json.Marshal(command.Progress{
 		Node: f.cfg.Node, Role: f.cfg.Role,
-		Log: clock.Log, Applied: clock.Seq,
+		Log: clock.Log, Applied: clock.Seq, Link: at.link,
 		At: time.Now(), Alarm: f.Alarm(), Left: left, Forked: f.contradicts(clock),
 	})
 	if err == nil {

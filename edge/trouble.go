@@ -26,7 +26,8 @@ const (
 	firstTrouble = time.Second
 	// With the longest wait of a breaker, in which a key may have been remembered once more,
 	// this comes to less than ten seconds.
-	maxTrouble = 6 * time.Second
+	maxTrouble   = 6 * time.Second
+	quietTrouble = time.Minute
 )
 
 // maxTroubles is how many keys are remembered in each of the shards.
@@ -91,7 +92,7 @@ func (t *troubles) begin(key xxh3.Uint128, now time.Time, truth *response.Respon
 	switch {
 	case before != nil && now.Before(before.until): // the same once more, by who was waiting for the first
 		x.wait, x.until = before.wait, before.until
-	case before != nil && now.Before(before.until.Add(maxTrouble)):
+	case before != nil && now.Before(before.until.Add(quietTrouble)):
 		x.wait = min(max(2*before.wait, firstTrouble), maxTrouble)
 		x.until = now.Add(min(x.wait*3/4+rand.N(x.wait/2), maxTrouble))
 	default:

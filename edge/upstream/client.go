@@ -109,6 +109,7 @@ func NewClient(now func() time.Time, loads *ring.Loads) *Client {
 
 // Close drops idle connections, when nothing is asked any more.
 func (c *Client) Close() {
+	c.close()
 	c.tries.Wait()
 	c.transports.close()
 }

@@ -45,6 +45,9 @@ func (a *asking) ask(t *try) *Reply {
 	outcomes := make(chan outcome, 2)
 	under := map[*try]struct{}{t: {}}
 	a.client.tries.Go(func() {
+		if gone != nil {
+			defer context.AfterFunc(a.client.closing, func() { t.stop(context.Canceled) })()
+		}
 		reply, err := t.do(ctx, p)
 		outcomes <- outcome{t, reply, err}
 	})

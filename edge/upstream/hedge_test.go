@@ -62,7 +62,8 @@ func TestHedgeWins(t *testing.T) {
 		t.Errorf("%v hedges, %v won", hedges, won)
 	}
 	await(t, "the losers are gone", func() bool { return p.servers[0].under.Load() == 0 })
-	if s := p.client.State(p.servers[0].Parent, "site"); s.Open != 0 || s.Breaker != "closed" {
+	await(t, "their places are free", func() bool { return p.client.State(p.servers[0].Parent, "site").Open == 0 })
+	if s := p.client.State(p.servers[0].Parent, "site"); s.Breaker != "closed" {
 		t.Errorf("the slow server: %+v", s)
 	}
 }
@@ -131,4 +132,29 @@ func TestProbesGoOnThoughOutdone(t *testing.T) {
 	}
 	// Who asks may go: the try ends by its own.
 	await(t, "nothing is under way", func() bool { return p.client.State(s.Parent, "site").Open == 0 })
+}
+
+// TestCloseEndsProbes: a node that ends does not wait for a parent that hangs.
+func TestCloseEndsProbes(t *testing.T) {
+	p := startPair(t)
+	p.delay[0].Store(60_000)
+	link := p.client.guard.Use(p.servers[0].peer(), "site")
+	for p.client.State(p.servers[0].Parent, "site").Breaker == "closed" {
+		leaves, err := link.Enter(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves.Reach.Failed(0)
+		leaves.Exchange.Void()
+	}
+	link.Leave()
+	await(t, "a probe is under way", func() bool {
+		p.ask(1)
+		return p.client.State(p.servers[0].Parent, "site").Open == 1
+	})
+	began := time.Now()
+	p.client.Close()
+	if took := time.Since(began); took > patience {
+		t.Errorf("it took %s", took)
+	}
 }

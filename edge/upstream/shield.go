@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"cmp"
+	"context"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -49,6 +50,8 @@ type shield struct {
 	metrics *metrics
 	tries   sync.WaitGroup // that run beside another
 	changed func(BreakerChange)
+	closing context.Context // ended by close
+	close   context.CancelFunc
 }
 
 // BreakerChange is news of a breaker that was closed and opens, or closes again.
@@ -75,7 +78,8 @@ func newShield(now func() time.Time, loads *ring.Loads) shield {
 		}
 		return ring.Well
 	})
-	return shield{guard: table, metrics: newClientMetrics(), changed: func(BreakerChange) {}}
+	closing, cancel := context.WithCancel(context.Background())
+	return shield{guard: table, metrics: newClientMetrics(), changed: func(BreakerChange) {}, closing: closing, close: cancel}
 }
 
 // State is what is known of a parent, and of what one site asks of it.

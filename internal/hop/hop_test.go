@@ -108,14 +108,26 @@ func TestOnlyTheSameSecretIsTrusted(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add("log=1, born=2, asof=3")
 	f.Add("log=,=,born==")
+	f.Add("log=1, born=2, asof=3, tested=9, soft=4, since=1000, iferror=1")
 	f.Fuzz(func(t *testing.T, s string) {
 		h := new(header.Block)
 		if h.Add(TrueField, s) != nil || h.Add(FenceField, s) != nil {
 			return
 		}
 		_, _ = ReadFence(h)
-		if tr, ok, err := ReadTruth(h); ok && (err != nil || tr.AsOf < tr.Born) {
+		tr, ok, err := ReadTruth(h)
+		if !ok {
+			return
+		}
+		if err != nil || tr.AsOf < tr.Born || tr.Attested() > tr.AsOf || tr.Attested() < tr.Born {
 			t.Fatalf("inconsistent: %+v %v", tr, err)
+		}
+		out := new(header.Block)
+		if err := tr.AppendTo(out); err != nil {
+			t.Fatal(err)
+		}
+		if again, ok, err := ReadTruth(out); !ok || err != nil || again.Attested() != tr.Attested() || again.Born != tr.Born {
+			t.Fatalf("%+v became %+v, %v", tr, again, err)
 		}
 	})
 }

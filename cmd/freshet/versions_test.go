@@ -61,12 +61,8 @@ type twoVersions struct {
 	asks *httptest.Server
 }
 
-func newTwoVersions(t *testing.T) *twoVersions {
+func newTwoVersions(t *testing.T, old string) *twoVersions {
 	t.Helper()
-	old := releaseBefore(t)
-	if old == "" {
-		t.Skip("the history does not hold the release before")
-	}
 	w := &twoVersions{t: t, dir: t.TempDir(), old: old, addr: map[string]string{}}
 	var n atomic.Int64
 	w.asks = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -94,6 +90,11 @@ bus: {%s, password: {value: a-password-for-tests}}
 	for i, name := range []string{"e1", "e2"} {
 		w.addr[name] = fmt.Sprintf("127.0.0.1:%d", base+devEdgePort+i)
 		w.write(name, fmt.Sprintf(common, "edge", name, w.addr[name], name, consul, `address: "nats://`+bus+`"`))
+	}
+	for _, name := range []string{"d1", "e1", "e2"} {
+		if err := os.Mkdir(filepath.Join(w.dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w.write("site", "site: demo\nhosts: [demo.example]\norigin: {url: \""+w.asks.URL+"\"}\n")
 	return w
@@ -189,7 +190,11 @@ func (w *twoVersions) want(edge, path string, hit bool) {
 // cannot say as a wider one, never as none.
 func TestTwoVersionsTogether(t *testing.T) {
 	t.Parallel()
-	w := newTwoVersions(t)
+	old := releaseBefore(t)
+	if old == "" {
+		t.Skip("the history does not hold the release before")
+	}
+	w := newTwoVersions(t, old)
 	d := w.run("distributor", "d1", false)
 	w.must("site", "apply", w.path("site"))
 	w.run("edge", "e1", false)
@@ -223,5 +228,62 @@ func TestTwoVersionsTogether(t *testing.T) {
 	}
 	if code, out := runFreshet(t, w.env, "purge", "--tag", "tagged", "--site", "demo"); code == exitOK {
 		t.Errorf("a distributor of the release before has taken what it does not know: %s", out)
+	}
+}
+
+// TestRestoredBus: the disk of the bus is put back to a copy from before a purge that was
+// acknowledged, and the distributor goes on with that. What was purged stays so, nothing is
+// acknowledged of the log that has lost it, and purges go on in a new one.
+func TestRestoredBus(t *testing.T) {
+	t.Parallel()
+	w := newTwoVersions(t, "")
+	d := w.run("distributor", "d1", false)
+	w.must("site", "apply", w.path("site"))
+	for edge := range w.addr {
+		w.run("edge", edge, false)
+	}
+	w.ready(2)
+	w.warm()
+	w.must("purge", "http://demo.example/plain") // so that there is something to go back to
+	if code := d.terminate(); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	data, copied := filepath.Join(w.dir, "d1"), t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	d = w.run("distributor", "d1", false)
+	w.ready(2)
+	w.warm()
+	before := map[string]string{}
+	for edge := range w.addr {
+		before[edge], _ = w.get(edge, "/tagged")
+	}
+	first := w.must("purge", "http://demo.example/tagged")
+	if err := d.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-d.exited
+	if err := os.RemoveAll(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(data, os.DirFS(copied)); err != nil {
+		t.Fatal(err)
+	}
+	w.run("distributor", "d1", false)
+	for edge := range w.addr {
+		if body, hit := w.get(edge, "/tagged"); hit || body == before[edge] {
+			t.Errorf("%s serves %s, a hit %t, of before the purge", edge, body, hit)
+		}
+	}
+	out := w.must("purge", "http://demo.example/plain")
+	if !strings.Contains(out, " at 2.") || !strings.Contains(first, " at 1.") {
+		t.Errorf("a purge before: %s, and after: %s", first, out)
+	}
+	for edge := range w.addr {
+		w.want(edge, "/plain", false)
+	}
+	if _, status := runFreshet(t, w.env, "status"); !strings.Contains(status, "the command log was replaced") {
+		t.Errorf("status:\n%s", status)
 	}
 }

@@ -101,14 +101,14 @@ func BenchmarkTier(b *testing.B) {
 						upstream.OnlyHTTP1(client)
 					}
 					parent := upstream.Parent{Name: "mid-1", Kind: upstream.Mid, URL: url}
-					ask := func() {
+					ask := func(space []byte) {
 						reply, err := client.Do(ctx, parent, upstream.Request{Key: "k", Method: "GET", Host: "a.example", Target: "/" + strconv.Itoa(size), Header: new(header.Block)})
 						if err != nil {
 							b.Error(err)
 							return
 						}
 						// As a fill reads.
-						n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{reply.Body}, make([]byte, 64<<10))
+						n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{reply.Body}, space)
 						reply.Body.Close()
 						if err != nil || n != int64(size) {
 							b.Errorf("%d bytes, %v", n, err)
@@ -116,7 +116,7 @@ func BenchmarkTier(b *testing.B) {
 					}
 					var warm sync.WaitGroup
 					for range parallel {
-						warm.Go(ask)
+						warm.Go(func() { ask(make([]byte, 64<<10)) })
 					}
 					warm.Wait()
 					b.SetBytes(int64(size))
@@ -126,8 +126,9 @@ func BenchmarkTier(b *testing.B) {
 					var workers sync.WaitGroup
 					for range parallel {
 						workers.Go(func() {
+							space := make([]byte, 64<<10)
 							for range work {
-								ask()
+								ask(space)
 							}
 						})
 					}

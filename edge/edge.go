@@ -68,17 +68,23 @@ type Edge struct {
 	jobs      chan job
 	access    *accesslog.Log // nil for none
 	secure    secure         // set by Run, before anything is served
+	joinsAny  bool           // tests: whatever fill is under way is joined, which the checker of histories has to notice
 
 	stopFills context.CancelFunc
 }
 
 // New makes an edge or a mid from its environment. It listens and starts nothing.
 func New(env node.Env) (*Edge, error) {
-	f := env.File
-	kept, err := keep(f, nil)
+	kept, err := keep(env.File, nil)
 	if err != nil {
 		return nil, err
 	}
+	return newKept(env, kept)
+}
+
+// newKept is New for what is kept over a restart as kept says.
+func newKept(env node.Env, kept kept) (*Edge, error) {
+	f := env.File
 	store, err := openStore(env, kept.disks)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 
 	"freshet/edge/response"
 	"freshet/edge/upstream"
+	"freshet/internal/hop"
 )
 
 // fetch waits for an answer from above and delivers it. It returns false when
@@ -65,6 +66,9 @@ func (w *walk) begin(attempt int) (f *upstream.Fill, leader bool, quiet func(), 
 	spec, quiet := e.spec(w, w.req.Method, fence)
 	if alone {
 		return e.fills.Alone(w.ctx, fence, spec), true, quiet, nil
+	}
+	if e.joinsAny {
+		fence = hop.Fence{}
 	}
 	f, leader, err = e.fills.Join(w.ctx, together, fence, spec)
 	if !leader && w.ask.paid > 0 {

@@ -132,12 +132,11 @@ func (c *Client) Do(ctx context.Context, parent Parent, req Request) (*Reply, er
 		return nil, err
 	}
 	to.adjust(hr, &req)
-	transport, err := c.transports.get(to)
+	lane, leave, err := c.transports.begin(to)
 	if err != nil {
 		cancel(nil)
 		return nil, fmt.Errorf("ask %s: %w: %w", parent, ErrUnreachable, err)
 	}
-	lane, leave := transport.begin()
 	done := func() {
 		cancel(nil)
 		leave()

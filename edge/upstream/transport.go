@@ -67,6 +67,10 @@ type way struct {
 // To be called before the first Do.
 func (c *Client) Secure(tier func(role, name string) *tls.Config) { c.transports.tier = tier }
 
+// Over has all requests go by rt in place of connections: for nodes that are put together
+// without a network, as tests do. To be called before the first Do.
+func (c *Client) Over(rt http.RoundTripper) { c.transports.over = rt }
+
 // wayTo is how a request gets to a parent, and the URL to which it is sent.
 func wayTo(p Parent, req *Request) (way, string) {
 	w := way{connect: cmp.Or(p.Limits.Connect, connectTimeout)}
@@ -124,6 +128,7 @@ type transports struct {
 	now   func() time.Time
 	tier  func(role, name string) *tls.Config // nil: nodes have no certificates
 	only1 bool                                // tests: HTTP/1.1 in place of both over TLS
+	over  http.RoundTripper                   // in place of connections, see Over
 	mu    struct {
 		sync.Mutex
 		open  map[way]*transport
@@ -159,6 +164,19 @@ func (t *transport) begin() (rt http.RoundTripper, end func()) {
 	}
 	least.open.Add(1)
 	return least.Transport, sync.OnceFunc(func() { least.open.Add(-1) })
+}
+
+// begin is where to send a request that goes a way; end is to be called when it is over.
+func (t *transports) begin(w way) (rt http.RoundTripper, end func(), err error) {
+	if t.over != nil {
+		return t.over, func() {}, nil
+	}
+	tr, err := t.get(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	rt, end = tr.begin()
+	return rt, end, nil
 }
 
 // idle closes the connections that are not in use.

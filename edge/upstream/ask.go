@@ -72,6 +72,8 @@ type asking struct {
 	spent bool     // by a try that cost a parent something
 	over  bool     // nobody else may be asked
 
+	denied bool // the budget has no hedge for it
+
 	waited   time.Duration // in queues
 	tierBusy bool
 	failed   error // of the last try

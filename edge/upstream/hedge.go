@@ -73,7 +73,7 @@ func (a *asking) ask(t *try) *Reply {
 			a.failed, a.over = fmt.Errorf("ask %s: %w", t.parent, context.Cause(a.ctx)), true
 			return nil
 		case <-timer.C:
-			second := a.hedge(t)
+			second := a.hedge(t, gone != nil)
 			if second == nil {
 				if len(a.left) > 0 {
 					timer.Reset(hedgeAgain)
@@ -124,10 +124,11 @@ func (a *asking) hedgeAfter(t *try) time.Duration {
 }
 
 // hedge is leave for a try beside another, at the next parent that is like it, if that has
-// room at once and the budget allows it; else nil.
-func (a *asking) hedge(beside *try) *try {
+// room at once and the budget allows it; else nil. Beside a probe it may be any parent, and
+// costs nothing: but for the probe that one would have been asked at once, and probes are few.
+func (a *asking) hedge(beside *try, probe bool) *try {
 	for i, p := range a.left {
-		if p.OfCluster() != beside.parent.OfCluster() {
+		if p.OfCluster() != beside.parent.OfCluster() && (!probe || a.tierBusy) {
 			continue
 		}
 		limits := p.limits()
@@ -145,8 +146,11 @@ func (a *asking) hedge(beside *try) *try {
 			t.end()
 			continue
 		}
-		if !link.Site.Retry() {
-			a.client.metrics.retriesRefused.Inc()
+		if !probe && !link.Site.Retry() {
+			if !a.denied {
+				a.denied = true
+				a.client.metrics.retriesRefused.Inc()
+			}
 			t.leaves.Void()
 			t.end()
 			return nil

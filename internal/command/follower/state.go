@@ -16,7 +16,9 @@ const (
 	lateAfter    = 10 * time.Second      // a command that has been waiting for longer makes the node unready
 	alarmFor     = 24 * time.Hour        // an alarm stays this long: the next working day sees it
 	publishEvery = time.Second           // Progress, at least
-	publishGap   = 20 * time.Millisecond // between two of them, at least
+	publishGap   = 20 * time.Millisecond // between two of them, in the long run at least
+	publishBurst = 300                   // so many may come sooner, so that who waits for a command waits for that alone
+	publishLeast = time.Millisecond      // between any two
 )
 
 // saw remembers the outcome of a look at the head.
@@ -112,8 +114,9 @@ func (f *Follower) publish(ctx context.Context) {
 	defer tick.Stop()
 	gap := time.NewTimer(0)
 	defer gap.Stop()
-	for {
-		select { // not sooner than publishGap after the last
+	free := publishBurst * publishGap // by how much reports may be ahead of publishGap
+	for last := time.Now(); ; {
+		select { // not too soon after the last
 		case <-gap.C:
 		case <-ctx.Done():
 			return
@@ -125,7 +128,10 @@ func (f *Follower) publish(ctx context.Context) {
 			return
 		}
 		f.report(false)
-		gap.Reset(publishGap)
+		now := time.Now()
+		free = min(free+now.Sub(last), publishBurst*publishGap) - publishGap
+		last = now
+		gap.Reset(max(publishLeast, -free))
 	}
 }
 

@@ -15,8 +15,9 @@ func TestAMidIsKilledUnderLoad(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	tr := newTree(t, treePlan{edges: 2, mids: 3})
-	tr.origin.short = time.Second // so the edges ask the mids again and again
-	load := tr.load(&treeLoad{clients: 20, rate: treeRate(300, 120), keys: int(treeRate(300, 60)), seed: seed, path: shortPath})
+	tr.origin.short = time.Second           // so the edges ask the mids again and again
+	tr.origin.work = 150 * time.Millisecond // and many wait for an answer when it happens
+	load := tr.load(&treeLoad{clients: 60, rate: treeRate(300, 120), keys: int(treeRate(300, 60)), seed: seed, path: shortPath})
 	phase := treeShare(20*time.Second, 2*time.Second)
 	begun := time.Now()
 	<-time.After(phase)

@@ -187,6 +187,46 @@ func TestQueueIsNotWaitedInForever(t *testing.T) {
 	}
 }
 
+// TestStreamsOfEventsTakeNoPlace: nor do they keep others from the origin.
+func TestStreamsOfEventsTakeNoPlace(t *testing.T) {
+	restart := make(chan struct{})
+	o := startAbove(t, Outside, "o", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+		fmt.Fprint(w, "data: 1\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-restart:
+			cut(w, r)
+		}
+	})
+	o.Limits.Requests = 1
+	c := newTestClient(t)
+	var streams []*Reply
+	for i := range 10 {
+		r, err := c.Ask(t.Context(), plan("GET", fmt.Sprint("/", i), o.Parent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, r)
+		said := make([]byte, 9)
+		if _, err := io.ReadFull(r.Body, said); err != nil || string(said) != "data: 1\n\n" {
+			t.Errorf("%q, %v", said, err)
+		}
+		defer r.Body.Close()
+	}
+	if s := c.State(o.Parent, "site"); s.Open != 0 {
+		t.Errorf("%+v", s)
+	}
+	close(restart)
+	for _, r := range streams {
+		_, _ = io.ReadAll(r.Body)
+	}
+	if s := c.State(o.Parent, "site"); s.Breaker != "closed" {
+		t.Errorf("after all have broken off: %+v", s)
+	}
+}
+
 // TestConnectionsThatAreGivenUpTakeNoPlace: a WebSocket may last for days.
 func TestConnectionsThatAreGivenUpTakeNoPlace(t *testing.T) {
 	o := startAbove(t, Outside, "o", func(w http.ResponseWriter, r *http.Request) {

@@ -124,6 +124,8 @@ func (t *try) do(ctx context.Context, p *progress) (*Reply, error) {
 	}
 	if reply.isStream() {
 		t.release() // it may go on for hours, with little to do for the parent: it is no load
+		t.answered()
+		t.leaves.Exchange = guard.Permit{} // and all end at once where a server is restarted
 	}
 	reply.Body = &guardedBody{ReadCloser: reply.Body, try: t, paced: reply.Length >= 0}
 	if err := t.attach(); err != nil {

@@ -230,6 +230,9 @@ func TestPartitionsWithin(t *testing.T) {
 	for _, s := range among(all, begun, ended, (*sample).cut) {
 		t.Errorf("key %d broke off after %s: %v", s.key, s.took, s.err)
 	}
+	for _, s := range slowest(among(all, cut.Add(2*connect), mended, edge1), 3) {
+		t.Logf("%s after the cut: key %d, head after %s, end after %s %s", s.at.Sub(cut).Round(time.Millisecond), s.key, s.first, s.took, s.chain)
+	}
 	if !treeLong {
 		return
 	}

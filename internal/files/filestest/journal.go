@@ -60,6 +60,14 @@ func (f *FS) Record(now func() time.Time) {
 	f.journal = &journal{now: now, base: f.copy()}
 }
 
+// Copy is what a process leaves that is killed: a layer with all that was written, synced or
+// not, without faults, locks and journal.
+func (f *FS) Copy() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.copy()
+}
+
 // copy is a layer with the same names, files and directories. The caller holds mu.
 func (f *FS) copy() *FS {
 	c := New()

@@ -88,6 +88,7 @@ func TestACrowdOverTwoEdgesAndAMid(t *testing.T) {
 		})
 	}
 	waitFor(t, func() bool { return e1.counts().InFlight+e2.counts().InFlight == int64(crowd) })
+	t.Logf("all are waiting after %s", time.Since(since).Round(time.Millisecond))
 	close(all)
 	begun.Wait()
 	t.Logf("%d of %d clients had the first bytes before the last were sent, %s after the first has asked", early.Load(), crowd, time.Since(since).Round(time.Millisecond))

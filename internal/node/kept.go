@@ -17,7 +17,7 @@ func (f *File) Kept() (dir string, bytes int64) {
 	case f.Data != "":
 		return filepath.Join(f.Data, keptDir), 0
 	case len(f.Cache.Disk) > 0:
-		const least, most = 256 << 10, 64 << 20
+		const least, most = 256 << 10, 256 << 20
 		d := f.Cache.Disk[0]
 		return filepath.Join(d.Dir, keptDir), min(max(int64(d.Size)/64, least), most)
 	}

@@ -38,9 +38,9 @@ const (
 	forgetLost = time.Minute             // and that long where this node itself does not
 )
 
-// DefaultMaxBytes is what the files take at most, both together. 10,000 site documents of
+// DefaultMaxBytes is what the files take at most, a sixth of it each. 10,000 site documents of
 // 2 KiB take about 30 MB.
-const DefaultMaxBytes = 64 << 20
+const DefaultMaxBytes = 256 << 20
 
 // Config says what is kept and where.
 type Config struct {

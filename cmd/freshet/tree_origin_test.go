@@ -2,11 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -237,88 +235,4 @@ func (o *treeOrigin) perSecond(from, to time.Time) []int {
 		}
 	}
 	return counts
-}
-
-// slowLink is a proxy of TCP before an address. While it is slow, what goes to clients
-// comes a few bytes at a time.
-type slowLink struct {
-	ln   net.Listener
-	to   string
-	slow chan bool // holds the state
-	done sync.WaitGroup
-	ctx  context.Context
-	end  context.CancelFunc
-}
-
-func newSlowLink(t *testing.T, addr, to string) *slowLink {
-	t.Helper()
-	l := &slowLink{to: to, slow: make(chan bool, 1)}
-	l.slow <- false
-	l.ctx, l.end = context.WithCancel(context.Background())
-	var err error
-	if l.ln, err = net.Listen("tcp", addr); err != nil {
-		t.Fatal(err)
-	}
-	l.done.Go(func() {
-		for {
-			conn, err := l.ln.Accept()
-			if err != nil {
-				return
-			}
-			l.done.Go(func() { l.carry(conn) })
-		}
-	})
-	t.Cleanup(func() {
-		l.end()
-		_ = l.ln.Close()
-		l.done.Wait()
-	})
-	return l
-}
-
-func (l *slowLink) set(slow bool) {
-	<-l.slow
-	l.slow <- slow
-}
-
-func (l *slowLink) isSlow() bool {
-	slow := <-l.slow
-	l.slow <- slow
-	return slow
-}
-
-func (l *slowLink) carry(client net.Conn) {
-	defer client.Close()
-	server, err := net.DialTimeout("tcp", l.to, 3*time.Second)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	stop := context.AfterFunc(l.ctx, func() {
-		_ = client.Close()
-		_ = server.Close()
-	})
-	defer stop()
-	l.done.Go(func() {
-		_, _ = io.Copy(server, client)
-		_ = server.Close()
-	})
-	buf := make([]byte, 32<<10)
-	for {
-		room := buf
-		if l.isSlow() {
-			room = buf[:20]
-		}
-		n, err := server.Read(room)
-		if _, werr := client.Write(room[:n]); err != nil || werr != nil {
-			return
-		}
-		if len(room) < len(buf) {
-			select {
-			case <-l.ctx.Done():
-				return
-			case <-time.After(50 * time.Millisecond):
-			}
-		}
-	}
 }

@@ -116,6 +116,9 @@ func (to *responder) Respond(a *exchange.Answer) error {
 	}
 	st := to.st
 	st.answered = true
+	if st.key != "" && a.Status/100 == 2 {
+		a = &exchange.Answer{Status: http.StatusBadGateway} // see offer
+	}
 	p := piece{answer: a, length: announced(a)}
 	switch {
 	case st.head || bodyless(a.Status):

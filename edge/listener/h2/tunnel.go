@@ -18,7 +18,9 @@ import (
 // A client that wants to speak WebSocket asks for that with CONNECT and :protocol
 // (RFC 8441), and the stream is its connection from then on. To who answers it is the
 // request of HTTP/1.1 that means the same: a GET with an offer, whose key we make, as
-// over HTTP/2 there is none.
+// over HTTP/2 there is none. To CONNECT any 2xx says that the stream is WebSocket from then
+// on (§5): who answers the GET with one, and knows nothing of that, is not passed on, since a
+// script that may not read a page would get it as messages.
 
 const webSocket = "websocket"
 
@@ -49,16 +51,13 @@ func (to *responder) Upgrade(a *exchange.Answer) (exchange.Tunnel, error) {
 	if to.gone || st.answered || st.key == "" || a.Status != http.StatusSwitchingProtocols {
 		return nil, errNoUpgrade
 	}
-	answer := &exchange.Answer{Status: http.StatusOK, Extra: a.Extra}
-	if a.Header != nil {
-		if a.Header.Get("Sec-WebSocket-Accept") != accepted(st.key) {
-			return nil, errNotAccepted
-		}
-		answer.Header = a.Header.Clone()
-		answer.Header.Filter(func(name, _ string) bool {
-			return !header.EqualName(name, "Sec-WebSocket-Accept") && !header.EqualName(name, "Upgrade")
-		})
+	if a.Header == nil || a.Header.Get("Sec-WebSocket-Accept") != accepted(st.key) {
+		return nil, errNotAccepted
 	}
+	answer := &exchange.Answer{Status: http.StatusOK, Header: a.Header.Clone(), Extra: a.Extra}
+	answer.Header.Filter(func(name, _ string) bool {
+		return !header.EqualName(name, "Sec-WebSocket-Accept") && !header.EqualName(name, "Upgrade")
+	})
 	st.answered = true
 	c := st.conn
 	c.mu.Lock()

@@ -197,6 +197,43 @@ func TestAWrongAcceptIsNone(t *testing.T) {
 	}
 }
 
+// TestOnlyAnUpgradeIsSuccess proves that an origin which knows nothing of WebSocket is not
+// taken for one that has gone over to it: to CONNECT any 2xx says so (RFC 8441 §5), and a
+// script that may not read a page would get it as messages.
+func TestOnlyAnUpgradeIsSuccess(t *testing.T) {
+	s := &Server{Handler: handler(func(_ context.Context, req *exchange.Request, to exchange.Responder) {
+		a := &exchange.Answer{Status: 200, Header: block("Content-Type: text/html", "Set-Cookie: a=b"), Length: -1}
+		switch req.Header.Get("X-Answer") {
+		case "bytes":
+			a.Bytes, a.Length = []byte("<html>"), 6
+		case "stream":
+			a.Stream = bytes.NewReader([]byte("<html>"))
+		case "none":
+			a.Status = 204
+		case "missing":
+			a.Status, a.Bytes, a.Length = 404, []byte("<html>"), 6
+		}
+		if err := to.Respond(a); err != nil {
+			t.Errorf("%s: %v", req.Header.Get("X-Answer"), err)
+		}
+	})}
+	r := dial(t, listen(t, s, nil))
+	for i, answer := range []string{"bytes", "stream", "none"} {
+		id := uint32(2*i + 1)
+		r.open(id, false, connect("x-answer: "+answer)...)
+		if status, end := r.head(id); status != "502" || !end || r.field("content-type")+r.field("set-cookie") != "" {
+			t.Errorf("%s: %s, ended %t, %q", answer, status, end, r.got)
+		}
+	}
+	r.open(7, false, connect("x-answer: missing")...)
+	if status, _ := r.head(7); status != "404" {
+		t.Errorf("what is no success becomes %s", status)
+	}
+	if content, end := r.said(7); content != "<html>" || !end {
+		t.Errorf("with %q", content)
+	}
+}
+
 // TestOffersAreAnnounced: RFC 8441 §3.
 func TestOffersAreAnnounced(t *testing.T) {
 	nc, err := net.Dial("tcp", listen(t, &Server{Handler: accepting(nil)}, nil))

@@ -7,6 +7,7 @@ import (
 	"freshet/edge/response"
 	"freshet/edge/upstream"
 	"freshet/internal/hop"
+	"freshet/internal/httpcache"
 )
 
 // fetch waits for an answer from above and delivers it. It returns false when
@@ -96,8 +97,12 @@ func (w *walk) take(a *arrival) (answered bool) {
 		}
 		e.metrics.collapsed.Inc()
 	}
-	if r != nil && !(w.trueEnough(r) && w.settled(r, reply.Truth.IfError)) {
-		w.copies[1] = r // the next attempt knows its tags
+	tested := r
+	if r == nil && reply.Vouched {
+		tested = w.attested(reply)
+	}
+	if tested != nil && !(w.trueEnough(tested) && w.settled(tested, reply.Truth.IfError)) {
+		w.copies[1] = tested // the next attempt knows its tags
 		return false
 	}
 	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) && w.serveStale() {
@@ -128,6 +133,23 @@ func (w *walk) take(a *arrival) (answered bool) {
 	}
 	w.deliver(reply, r, a.leader, body)
 	return true
+}
+
+// attested is what a tier vouches for and nobody here keeps (an answer to a HEAD, or one that
+// is for this client alone), as far as it can be tested: it may come from a cache that has
+// not heard yet of what makes it untrue.
+func (w *walk) attested(reply *upstream.Reply) *response.Response {
+	r := &response.Response{
+		Key: response.NewKey(w.fillKey), Status: reply.Status, Header: reply.Header,
+		Log: reply.Truth.Log, Born: reply.Truth.Born, Generation: w.demanded.generation,
+	}
+	r.Soften(reply.Truth.Soft)
+	r.RaiseAsOf(reply.Truth.AsOf)
+	r.RaiseTouches(w.demanded.touches)
+	arrived := httpcache.Response{Status: reply.Status, Header: reply.Header, Sent: reply.Sent, Received: reply.Received}
+	r.Facts, _ = httpcache.Assess(httpcache.Request{Method: http.MethodGet, Header: w.req.Header}, arrived, &w.rules.Policy)
+	r.Scopes = append(append(r.Scopes, w.covers()...), w.rules.TagScopes(reply.Header)...)
+	return r
 }
 
 // fillsTogether is what requests have in common that may share a fill: the key, the

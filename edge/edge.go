@@ -66,6 +66,7 @@ type Edge struct {
 	slicing   slicing
 	recent    recent
 	jobs      chan job
+	own       ownLog         // of a node without a cluster
 	access    *accesslog.Log // nil for none
 	secure    secure         // set by Run, before anything is served
 	joinsAny  bool           // tests: whatever fill is under way is joined, which the checker of histories has to notice
@@ -106,7 +107,7 @@ func newKept(env node.Env, kept kept) (*Edge, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	e.fills, e.stopFills = upstream.NewGroup(ctx), cancel
 	if e.metrics, err = newMetrics(env.Metrics, e.table); err == nil {
-		err = errors.Join(e.slicing.register(env.Metrics), e.fills.Register(env.Metrics), e.client.Register(env.Metrics))
+		err = errors.Join(e.slicing.register(env.Metrics), e.own.register(env.Metrics), e.fills.Register(env.Metrics), e.client.Register(env.Metrics))
 	}
 	if err == nil {
 		e.identify()
@@ -198,6 +199,9 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	if f.Alone() {
 		doc, err := e.alone()
 		if err != nil {
+			return nil, err
+		}
+		if e.own.from, err = f.PurgeFrom(); err != nil {
 			return nil, err
 		}
 		e.setSites(site.NewSnapshot(1, []*site.Document{doc}))

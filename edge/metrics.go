@@ -152,6 +152,18 @@ func (s *slicing) register(reg prometheus.Registerer) error {
 	return reg.Register(bytes)
 }
 
+// register makes the metrics of the method PURGE.
+func (l *ownLog) register(reg prometheus.Registerer) error {
+	l.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "freshet_edge_purge_requests_total",
+		Help: "Requests by the method PURGE, by what became of them: purged, invalidated (soft), refused (method switched off, address not allowed, or not understood) or failed (not durable). A rise of failed points at the disk with the purge marks.",
+	}, []string{"result"})
+	for _, result := range []string{"purged", "invalidated", "refused", "failed"} {
+		l.asked.WithLabelValues(result)
+	}
+	return reg.Register(l.asked)
+}
+
 // tunnels is what is counted of connections that speak another protocol.
 type tunnels struct {
 	ends    *prometheus.CounterVec

@@ -127,6 +127,10 @@ func (w *walk) enter() {
 		w.refuse(why, text)
 		return
 	}
+	if w.req.Method == methodPurge {
+		w.purge()
+		return
+	}
 	if w.upgrade() {
 		return
 	}

@@ -44,7 +44,7 @@ func (e *Edge) yieldTask() run.Task {
 // A log that cannot be reached is none that a purge can be acknowledged by.
 func (e *Edge) catchUp(ctx context.Context) {
 	if e.env.File.Alone() {
-		return
+		return // the new process answers no purge before this one has ended
 	}
 	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()

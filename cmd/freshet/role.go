@@ -66,7 +66,7 @@ func newEdgeCommand() *cobra.Command {
 	alone := node.New(cluster.Edge, "edge")
 	var listen []string
 	var memory string
-	var disks, sizes []string
+	var disks, sizes, purgeFrom []string
 	f := cmd.Flags()
 	f.StringVar(&alone.Cache.Upstream, "upstream", "", "`URL` to cache for every host, without a cluster: http(s)://host[:port]")
 	f.StringVar(&alone.Cache.Site, "site", "", "with --upstream: `FILE` with a site document that says how to cache")
@@ -74,6 +74,7 @@ func newEdgeCommand() *cobra.Command {
 	f.StringVar(&memory, "memory", "256MiB", "with --upstream: RAM for stored responses")
 	f.StringArrayVar(&disks, "disk", nil, "with --upstream: `DIR` for stored responses, which survive a restart there; once for each disk")
 	f.StringArrayVar(&sizes, "disk-size", nil, "with --upstream: `SIZE` that the files in DIR take at most; once for all, or once after each --disk (default "+defaultDiskSize+")")
+	f.StringSliceVar(&purgeFrom, "purge-from", nil, "with --upstream: `addresses` from which the method PURGE is taken, such as 10.0.0.0/8; '' for none (default the machine's own)")
 	f.StringVar(&alone.Name, "name", "edge", "with --upstream: name in Via and Cache-Status")
 	f.StringVar(&alone.Admin, "admin", alone.Admin, "with --upstream: `address` of health, metrics and profiles")
 	f.StringVar(&alone.Log.Level, "log-level", "info", "with --upstream: debug, info, warn or error")
@@ -84,7 +85,7 @@ func newEdgeCommand() *cobra.Command {
 	fromFile := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if alone.Cache.Upstream == "" {
-			for _, name := range append([]string{"site", "listen", "memory", "disk", "disk-size", "name", "admin", "log-level", "log-format", "access-log"}, httpsFlagNames...) {
+			for _, name := range append([]string{"site", "listen", "memory", "disk", "disk-size", "purge-from", "name", "admin", "log-level", "log-format", "access-log"}, httpsFlagNames...) {
 				if cmd.Flags().Changed(name) {
 					return fail(exitUsage, "--%s goes with --upstream; with -c the node file says it", name)
 				}
@@ -102,6 +103,9 @@ func newEdgeCommand() *cobra.Command {
 			return err
 		}
 		alone.Listen = listen
+		if cmd.Flags().Changed("purge-from") {
+			alone.Cache.Purge = append(node.Addresses{}, purgeFrom...)
+		}
 		if err := https.apply(alone); err != nil {
 			return err
 		}

@@ -139,6 +139,10 @@ func (c checker) tier() {
 			c.report.Mistake(at, "%s is listed twice", parent)
 		}
 	}
+	c.prefixes("cache.purge_from", c.Cache.Purge)
+	if !c.Alone() && c.report.Has("cache.purge_from") {
+		c.report.Mistake("cache.purge_from", "goes with cache.upstream: a cluster is purged by its management API")
+	}
 	if c.Alone() {
 		for _, field := range []string{"parents", "siblings"} {
 			if c.report.Has("cache." + field) {

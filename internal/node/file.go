@@ -93,8 +93,16 @@ type Cache struct {
 	Tier     int           `yaml:"tier,omitempty" min:"1" max:"16" doc:"mid: how far up, 1 if nothing is said. The parents of edges are the mids of the lowest tier that has any, those of a mid the mids of the next tier above its own that has any, and above the last the origin."`
 	Parents  []string      `yaml:"parents,omitempty" doc:"http(s)://host[:port] of the nodes to ask in place of the cluster's mids, at most 64."`
 	Siblings bool          `yaml:"siblings,omitempty" doc:"edge: ask the one edge of the PoP that is a key's home before the parents, so that the PoP asks them once for it."`
+	Purge    Addresses     `yaml:"purge_from,omitempty" doc:"With upstream: addresses or prefixes (10.0.0.0/8) from which the method PURGE is taken, as the connection has them or its head of the PROXY protocol; the machine's own (127.0.0.0/8 and ::1) where nothing is said, and none for an empty list."`
 	Site     string        `yaml:"site,omitempty" doc:"With upstream: file with a site document that says how to cache; without it every host is cached as its responses say."`
 }
+
+// Addresses are addresses and prefixes. A list that is there and empty is not the same as
+// none.
+type Addresses []string
+
+// IsZero reports whether there is no list.
+func (a Addresses) IsZero() bool { return a == nil }
 
 // Disk is a directory of a cache.
 type Disk struct {

@@ -67,6 +67,19 @@ func Prefixes(list []string) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
+// PurgeFrom is from where a node without a cluster takes purges.
+func (f *File) PurgeFrom() ([]netip.Prefix, error) {
+	list := f.Cache.Purge
+	if list == nil {
+		list = Addresses{"127.0.0.0/8", "::1"}
+	}
+	prefixes, err := Prefixes(list)
+	if err != nil {
+		return nil, fmt.Errorf("cache.purge_from: %w", err)
+	}
+	return prefixes, nil
+}
+
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil

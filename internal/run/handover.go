@@ -86,6 +86,30 @@ func (s *Sockets) TakeOver(ctx context.Context) error {
 	return nil
 }
 
+// Alone is closed once the predecessor has ended, if there was one: nobody else serves
+// clients of these sockets then.
+func (s *Sockets) Alone() <-chan struct{} {
+	if s == nil || s.predecessor == nil {
+		return never
+	}
+	s.ending.Do(func() {
+		ended := make(chan struct{})
+		s.ended = ended
+		go func() {
+			defer close(ended)
+			_ = awaitEnd(context.Background(), s.predecessor.alive) // there is no other error than its end
+		}()
+	})
+	return s.ended
+}
+
+// never is the end of a predecessor that there never was.
+var never = func() chan struct{} {
+	ended := make(chan struct{})
+	close(ended)
+	return ended
+}()
+
 // awaitEnd waits until nobody has the other end of a pipe any more.
 func awaitEnd(ctx context.Context, pipe *os.File) error {
 	stop := context.AfterFunc(ctx, func() { _ = pipe.SetReadDeadline(time.Unix(1, 0)) })
@@ -115,10 +139,10 @@ func (s *Sockets) HandOver(ctx context.Context) (*Successor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hand over: %w", err)
 	}
-	if p := s.predecessor; p != nil {
-		if err := awaitEnd(ctx, p.alive); err != nil {
-			return nil, fmt.Errorf("hand over: wait for the process before this one to end: %w", err)
-		}
+	select {
+	case <-s.Alone():
+	case <-ctx.Done():
+		return nil, fmt.Errorf("hand over: wait for the process before this one to end: %w", context.Cause(ctx))
 	}
 	s.mu.Lock()
 	p := predecessor{Generation: s.Generation(), Sockets: append([]socket(nil), s.mu.open...)}

@@ -19,6 +19,8 @@ import (
 // called from any goroutine.
 type Sockets struct {
 	predecessor *predecessor // nil for none
+	ending      sync.Once
+	ended       <-chan struct{} // see Alone; set by ending
 
 	mu struct {
 		sync.Mutex

@@ -62,8 +62,10 @@ type Bus struct {
 	mu struct {
 		sync.Mutex
 		closed  bool
-		stream  string // the log's stream when last looked up; "" for none
-		last    linked // the last record appended
+		stream  string          // the log's stream when last looked up; "" for none
+		last    linked          // the last record appended
+		alive   context.Context // of the connection that there is; a call under way ends with it
+		lost    context.CancelCauseFunc
 		readers map[*reader]struct{}
 		subs    map[*subscription]struct{}
 	}
@@ -82,6 +84,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	b := &Bus{cfg: cfg, log: log, closed: make(chan struct{})}
 	b.mu.readers = make(map[*reader]struct{})
 	b.mu.subs = make(map[*subscription]struct{})
+	b.renew(nil)
 	options, err := b.options()
 	if err != nil {
 		return nil, fmt.Errorf("connect to bus %s: %w", cfg.Address, err)
@@ -174,6 +177,7 @@ func (b *Bus) options() ([]nats.Option, error) {
 		// not end the connection for good.
 		nats.IgnoreAuthErrorAbort(),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			b.renew(errLost)
 			if !b.isClosed() {
 				b.log.Warn("bus connection lost", "err", err)
 			}
@@ -229,6 +233,32 @@ func (t TLS) load() (*tls.Config, error) {
 	return config, nil
 }
 
+// errLost ends a call whose connection is lost: its answer comes on no other one.
+var errLost = errors.New("bus connection was lost before an answer came")
+
+// renew ends the calls of the connection that there was.
+func (b *Bus) renew(why error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.lost != nil {
+		b.mu.lost(why)
+	}
+	b.mu.alive, b.mu.lost = context.WithCancelCause(context.Background())
+}
+
+// call is the context of a call, which ends with the connection as well.
+func (b *Bus) call(ctx context.Context) (context.Context, context.CancelFunc) {
+	b.mu.Lock()
+	alive := b.mu.alive
+	b.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(alive, func() { cancel(context.Cause(alive)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
 // Connected is nil, or says why the bus cannot be reached just now.
 func (b *Bus) Connected() error {
 	switch {
@@ -269,5 +299,6 @@ func (b *Bus) Close() {
 		b.conn.Close()
 	}
 	<-b.closed
+	b.renew(bus.ErrClosed)
 	b.resetReaders() // Next then finds the bus closed
 }

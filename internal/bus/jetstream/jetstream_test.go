@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,7 @@ type machine struct {
 	t      *testing.T
 	cfg    jetstream.ServerConfig
 	server *jetstream.Server
+	buses  []*jetstream.Bus // of connect
 }
 
 func startMachine(t *testing.T) *machine {
@@ -60,14 +62,29 @@ func (m *machine) start() {
 
 func (m *machine) restart() {
 	m.t.Helper()
-	m.server.Shutdown()
+	m.stop()
 	m.start()
+}
+
+// stop ends the server, and returns when those who were connected know it: until then they
+// take the connection for a good one.
+func (m *machine) stop() {
+	m.t.Helper()
+	m.server.Shutdown()
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
+		if !slices.ContainsFunc(m.buses, func(b *jetstream.Bus) bool { return b.Connected() == nil }) {
+			return
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatal("the end of the server is not noticed")
+		}
+	}
 }
 
 // lose replaces the machine's disk by an empty one.
 func (m *machine) lose() {
 	m.t.Helper()
-	m.server.Shutdown()
+	m.stop()
 	m.cfg.Dir = m.t.TempDir()
 	m.start()
 }
@@ -81,6 +98,7 @@ func (m *machine) connect() *jetstream.Bus {
 		m.t.Fatal(err)
 	}
 	m.t.Cleanup(b.Close)
+	m.buses = append(m.buses, b)
 	return b
 }
 

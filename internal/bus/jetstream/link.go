@@ -52,12 +52,14 @@ func (b *Bus) linkAt(ctx context.Context, after command.Seq) (command.Link, erro
 	case uint64(after) < first:
 		return command.Link{}, nil // of no record: the log will refuse the append
 	}
+	ctx, end := b.call(ctx)
+	defer end()
 	msg, err := stream.GetMsg(ctx, uint64(after))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return command.Link{}, nil
 	}
 	if err != nil {
-		return command.Link{}, b.explain(err)
+		return command.Link{}, b.explain(ctx, err)
 	}
 	prev, err := prevOf(msg.Header)
 	if err != nil {

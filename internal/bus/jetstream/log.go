@@ -45,6 +45,8 @@ func (b *Bus) Create(ctx context.Context, first command.Seq) (bus.Head, error) {
 	if first == 0 {
 		return bus.Head{}, errors.New("create command log: the first sequence cannot be 0")
 	}
+	ctx, end := b.call(ctx)
+	defer end()
 	name := streamName(command.NewLogID())
 	stream, err := b.js.CreateStream(ctx, jetstream.StreamConfig{
 		Name:       name,
@@ -67,7 +69,7 @@ func (b *Bus) Create(ctx context.Context, first command.Seq) (bus.Head, error) {
 	case errors.As(err, &api) && (api.ErrorCode == codeSubjectsOverlap || api.ErrorCode == jetstream.JSErrCodeStreamNameInUse):
 		return bus.Head{}, fmt.Errorf("create command log: %w", bus.ErrExists)
 	case err != nil:
-		return bus.Head{}, fmt.Errorf("create command log: %w", err)
+		return bus.Head{}, fmt.Errorf("create command log: %w", b.explain(ctx, err))
 	}
 	b.remember(name)
 	return headOf(stream.CachedInfo())
@@ -106,6 +108,8 @@ func (b *Bus) Append(ctx context.Context, data []byte, after command.Seq) (comma
 	if prev != (command.Link{}) {
 		msg.Header = nats.Header{linkHeader: {prev.String()}}
 	}
+	ctx, end := b.call(ctx)
+	defer end()
 	ack, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequence(uint64(after)))
 	var api *jetstream.APIError
 	switch {
@@ -122,7 +126,7 @@ func (b *Bus) Append(ctx context.Context, data []byte, after command.Seq) (comma
 			err = lookErr
 		}
 	}
-	return 0, fmt.Errorf("append to command log: %w", b.explain(err))
+	return 0, fmt.Errorf("append to command log: %w", b.explain(ctx, err))
 }
 
 // lookUp finds the log's stream with its state of now.
@@ -130,6 +134,8 @@ func (b *Bus) lookUp(ctx context.Context) (jetstream.Stream, error) {
 	if err := b.Connected(); err != nil {
 		return nil, err
 	}
+	ctx, end := b.call(ctx)
+	defer end()
 	b.mu.Lock()
 	name := b.mu.stream
 	b.mu.Unlock()
@@ -137,7 +143,7 @@ func (b *Bus) lookUp(ctx context.Context) (jetstream.Stream, error) {
 		stream, err := b.js.Stream(ctx, name)
 		sealed := err == nil && stream.CachedInfo().Config.Sealed
 		if !sealed && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return stream, b.explain(err)
+			return stream, b.explain(ctx, err)
 		}
 		b.forgetStream()
 	}
@@ -146,11 +152,11 @@ func (b *Bus) lookUp(ctx context.Context) (jetstream.Stream, error) {
 		return nil, bus.ErrNoLog
 	}
 	if err != nil {
-		return nil, b.explain(err)
+		return nil, b.explain(ctx, err)
 	}
 	stream, err := b.js.Stream(ctx, name)
 	if err != nil {
-		return nil, b.explain(err)
+		return nil, b.explain(ctx, err)
 	}
 	b.remember(name)
 	return stream, nil
@@ -163,10 +169,13 @@ func (b *Bus) remember(stream string) {
 }
 
 // explain puts a lost or closed connection in the place of what the library says
-// because of it.
-func (b *Bus) explain(err error) error {
+// because of it. ctx is of call.
+func (b *Bus) explain(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, errLost) || errors.Is(cause, bus.ErrClosed) {
+		return cause
 	}
 	if away := b.Connected(); away != nil {
 		return fmt.Errorf("%w: %w", away, err)

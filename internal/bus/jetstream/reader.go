@@ -67,6 +67,8 @@ func (r *reader) open(ctx context.Context) error {
 	if err := r.bus.Connected(); err != nil {
 		return err
 	}
+	ctx, end := r.bus.call(ctx)
+	defer end()
 	consumer, err := r.bus.js.CreateConsumer(ctx, streamName(r.log), jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       uint64(r.next),
@@ -79,7 +81,7 @@ func (r *reader) open(ctx context.Context) error {
 		return bus.ErrReplaced
 	}
 	if err != nil {
-		return r.bus.explain(err)
+		return r.bus.explain(ctx, err)
 	}
 	records, err := consumer.Messages(
 		jetstream.PullMaxMessages(readAhead),
@@ -87,7 +89,7 @@ func (r *reader) open(ctx context.Context) error {
 		jetstream.WithMessagesErrOnMissingHeartbeat(true),
 	)
 	if err != nil {
-		return r.bus.explain(err)
+		return r.bus.explain(ctx, err)
 	}
 	r.bus.mu.Lock()
 	r.records = records

@@ -37,12 +37,14 @@ func (b *Bus) Seal(ctx context.Context, id command.LogID) error {
 	if err := b.Connected(); err != nil {
 		return fmt.Errorf("seal command log %s: %w", id, err)
 	}
+	ctx, end := b.call(ctx)
+	defer end()
 	answer, err := b.conn.RequestWithContext(ctx, sealCall, []byte(id.String()))
 	switch {
 	case errors.Is(err, nats.ErrNoResponders): // servers of the operator's own
 		return b.seal(ctx, id)
 	case err != nil:
-		return fmt.Errorf("seal command log %s: %w", id, b.explain(err))
+		return fmt.Errorf("seal command log %s: %w", id, b.explain(ctx, err))
 	}
 	b.forgetStream()
 	switch text := string(answer.Data); text {
@@ -94,7 +96,7 @@ func (b *Bus) seal(ctx context.Context, id command.LogID) error {
 	cfg.Subjects = []string{sealedSubject(id)}
 	cfg.Sealed = true
 	if _, err := b.js.UpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("seal command log %s: %w", id, b.explain(err))
+		return fmt.Errorf("seal command log %s: %w", id, b.explain(ctx, err))
 	}
 	b.forgetStream()
 	if err := b.dropSealed(ctx); err != nil {

@@ -52,13 +52,14 @@ type Breaker struct {
 
 	mu struct {
 		sync.Mutex
-		broken bool   // not Closed
-		epoch  uint32 // of the state: what began under another says nothing
-		row    int
-		tries  [window]tally
-		last   int64 // second of the newest tally
-		blamed [blames]blame
-		next   int // of blamed
+		seconds seconds
+		broken  bool   // not Closed
+		epoch   uint32 // of the state: what began under another says nothing
+		row     int
+		tries   [window]tally
+		last    int64 // seconds at the newest tally
+		blamed  [blames]blame
+		next    int // of blamed
 
 		wait    time.Duration // the last
 		until   time.Time     // no probe before
@@ -83,7 +84,10 @@ type Permit struct {
 	Probe   bool // it decides what becomes of the parent
 }
 
-func (b *Breaker) init(now func() time.Time, random func() float64) { b.now, b.random = now, random }
+func (b *Breaker) init(now func() time.Time, random func() float64) {
+	b.now, b.random = now, random
+	b.mu.seconds.init(now)
+}
 
 // Enter asks for leave; without probe only of a breaker that is closed. It fails with
 // ErrOpen.
@@ -216,11 +220,11 @@ func (b *Breaker) renew() {
 
 // tally is that of this second.
 func (b *Breaker) tally() *tally {
-	now := b.now().Unix()
+	now := b.mu.seconds.count()
 	for s := max(b.mu.last+1, now-window+1); s <= now; s++ {
 		b.mu.tries[s%window] = tally{}
 	}
-	b.mu.last = max(b.mu.last, now)
+	b.mu.last = now
 	return &b.mu.tries[b.mu.last%window]
 }
 

@@ -15,21 +15,19 @@ const (
 // times, and not only on average. What is left of ten seconds may be spent at once. Make it
 // with init.
 type Budget struct {
-	now func() time.Time
-
 	mu struct {
 		sync.Mutex
-		left   float64
-		firsts [window]int
-		sum    int // of firsts
-		last   int64
+		seconds seconds
+		left    float64
+		firsts  [window]int
+		sum     int   // of firsts
+		last    int64 // seconds at the newest of firsts
 	}
 }
 
 func (b *Budget) init(now func() time.Time) {
-	b.now = now
+	b.mu.seconds.init(now)
 	b.mu.left = retriesMin
-	b.mu.last = now().Unix()
 }
 
 // First counts a first try.
@@ -66,12 +64,12 @@ func (b *Budget) Left() int {
 }
 
 func (b *Budget) advance() {
-	now := b.now().Unix()
+	now := b.mu.seconds.count()
 	for s := max(b.mu.last+1, now-window+1); s <= now; s++ {
 		b.mu.sum -= b.mu.firsts[s%window]
 		b.mu.firsts[s%window] = 0
 	}
-	b.mu.last = max(b.mu.last, now)
+	b.mu.last = now
 }
 
 func (b *Budget) limit() { b.mu.left = min(b.mu.left, max(retriesMin, retryShare*float64(b.mu.sum))) }

@@ -27,7 +27,8 @@ func (t *Table) Gone(name string) bool { return t.current().gone[name] }
 
 func (t *Table) current() *verdict {
 	now := t.now().UnixNano()
-	if judged := t.judged.Load(); now-judged >= int64(judgeEvery) && t.judged.CompareAndSwap(judged, now) {
+	judged := t.judged.Load()
+	if since := time.Duration(now - judged); since.Abs() >= judgeEvery && t.judged.CompareAndSwap(judged, now) { // or the time was set back
 		t.judge()
 	}
 	return t.verdict.Load()

@@ -257,6 +257,8 @@ func (f *fill) lastResort(ctx context.Context, parents []upstream.Parent, asked 
 		asker.stale = true
 		stale, failed := f.edge.ask(ctx, f.doc, []upstream.Parent{p}, fence, asker, request)
 		switch {
+		case errors.Is(failed, upstream.ErrOpen):
+			continue // it was not asked either
 		case failed != nil:
 			return nil, err
 		case stale.Status >= 500:

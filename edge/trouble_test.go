@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -387,9 +388,30 @@ func tierProof(t *testing.T) string {
 	return h.Get(hop.ProofField)
 }
 
+// TestStaleBeyondATierThatIsLeftAlone: that a tier is left alone, and so was not asked, does
+// not keep another one from being asked for what is stale.
+func TestStaleBeyondATierThatIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	x, edge, _, m2 := twoMids(t)
+	x.origin.set(forErrors("1 1"))
+	m2.want(t, "/w", 1)
+	x.origin.set(breaks)
+	gone := upstream.Parent{Name: "gone", URL: "http://127.0.0.1:1", Kind: upstream.Mid}
+	if got := lastResortOf(t, edge, "/w", gone)("m1", "m2"); got != 0 {
+		t.Fatalf("who is not there answers %d", got)
+	}
+	x.wait("nobody asks who is not there", func() bool {
+		lastResortOf(t, edge, "/w", gone)("m1", "m2")
+		return edge.client.State(gone, "test").Breaker == "open"
+	})
+	if got := lastResortOf(t, edge, "/w", gone)("m1"); got != 200 {
+		t.Errorf("m2 holds it, and the answer is %d", got)
+	}
+}
+
 // lastResortOf calls lastResort as a fetch of path does after the parents named were asked
-// in vain; 0 is no answer.
-func lastResortOf(t *testing.T, edge *tier, path string) func(asked ...string) int {
+// in vain, with others before those there are; 0 is no answer.
+func lastResortOf(t *testing.T, edge *tier, path string, before ...upstream.Parent) func(asked ...string) int {
 	return func(names ...string) int {
 		t.Helper()
 		w := new(walk)
@@ -409,7 +431,8 @@ func lastResortOf(t *testing.T, edge *tier, path string) func(asked ...string) i
 		for _, name := range names {
 			asked.Store(name, true)
 		}
-		reply, err := f.lastResort(context.Background(), edge.parents.For(f.doc, f.question()), &asked, fence, upstream.ErrUnreachable, request)
+		parents := append(slices.Clone(before), edge.parents.For(f.doc, f.question())...)
+		reply, err := f.lastResort(context.Background(), parents, &asked, fence, upstream.ErrUnreachable, request)
 		if err != nil {
 			return 0
 		}

@@ -69,19 +69,9 @@ func (r *reader) open(ctx context.Context) error {
 	}
 	ctx, end := r.bus.call(ctx)
 	defer end()
-	consumer, err := r.bus.js.CreateConsumer(ctx, streamName(r.log), jetstream.ConsumerConfig{
-		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:       uint64(r.next),
-		AckPolicy:         jetstream.AckNonePolicy,
-		InactiveThreshold: consumerTTL,
-		Replicas:          1,
-		MemoryStorage:     true,
-	})
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return bus.ErrReplaced
-	}
+	consumer, err := r.bus.consumer(ctx, r.log, r.next)
 	if err != nil {
-		return r.bus.explain(ctx, err)
+		return err
 	}
 	records, err := consumer.Messages(
 		jetstream.PullMaxMessages(readAhead),

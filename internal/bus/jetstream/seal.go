@@ -28,8 +28,8 @@ const sealCall = "freshet.seal"
 
 // What a server answers on sealCall, beside an error's text.
 const (
-	sealDone  = "sealed"
-	sealNoLog = "no log"
+	sealDone = "sealed"
+	noLog    = "no log"
 )
 
 // Seal ends the log for good; see bus.Log.
@@ -50,7 +50,7 @@ func (b *Bus) Seal(ctx context.Context, id command.LogID) error {
 	switch text := string(answer.Data); text {
 	case sealDone:
 		return nil
-	case sealNoLog:
+	case noLog:
 		return fmt.Errorf("seal command log %s: %w", id, bus.ErrNoLog)
 	default:
 		return fmt.Errorf("seal command log %s: the bus server says: %.500s", id, text)
@@ -59,27 +59,20 @@ func (b *Bus) Seal(ctx context.Context, id command.LogID) error {
 
 // serveSeals answers on sealCall; b may change streams.
 func (b *Bus) serveSeals() error {
-	_, err := b.conn.Subscribe(sealCall, func(msg *nats.Msg) {
-		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
-		defer cancel()
-		answer := sealDone
-		id, err := logID(streamPrefix + string(msg.Data))
+	return b.serve(sealCall, func(ctx context.Context, data string) string {
+		id, err := logID(streamPrefix + data)
 		if err == nil {
 			err = b.seal(ctx, id)
 		}
 		switch {
 		case errors.Is(err, bus.ErrNoLog):
-			answer = sealNoLog
+			return noLog
 		case err != nil:
-			answer = err.Error()
-		default:
-			b.log.Warn("command log sealed", "log", id)
+			return err.Error()
 		}
-		if err := msg.Respond([]byte(answer)); err != nil {
-			b.log.Debug("answer to the seal of a log not sent", "err", err)
-		}
+		b.log.Warn("command log sealed", "log", id)
+		return sealDone
 	})
-	return err
 }
 
 // seal takes the subject away and seals the stream, in one update that the server never

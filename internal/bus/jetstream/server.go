@@ -58,7 +58,7 @@ const (
 type Server struct {
 	own    credentials // of Connect
 	nats   *natsserver.Server
-	keeper *Bus // seals logs
+	keeper *Bus // seals logs, and makes consumers
 }
 
 // Start runs an embedded server; it is ready when Start returns. The caller ends it
@@ -123,7 +123,7 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	}
 	s.keeper, err = Connect(context.Background(), Config{Address: s.URL(), User: self.user, Password: self.password, server: srv}, log)
 	if err == nil {
-		err = s.keeper.serveSeals()
+		err = errors.Join(s.keeper.serveSeals(), s.keeper.serveReads())
 	}
 	if err == nil && cfg.Keep > 0 {
 		err = s.keeper.keepFor(context.Background(), cfg.Keep)
@@ -210,18 +210,6 @@ type logins struct {
 	rightsOf func(*tls.ConnectionState) Rights
 }
 
-// Whoever can append can purge everything, but nobody can unwrite the log.
-var notToUnwrite = []string{
-	"$JS.API.STREAM.DELETE.>",
-	"$JS.API.STREAM.PURGE.>",
-	"$JS.API.STREAM.MSG.DELETE.>",
-	"$JS.API.STREAM.RESTORE.>",
-	"$JS.API.STREAM.UPDATE.>",
-}
-
-// notToWrite is what readers may not do.
-var notToWrite = append([]string{logSubject, logSubject + ".>", sealCall, "$JS.API.STREAM.CREATE.>"}, notToUnwrite...)
-
 // Check is asked by the server about each connection.
 func (l logins) Check(conn natsserver.ClientAuthentication) bool {
 	opts, state := conn.GetOpts(), conn.GetTLSConnectionState()
@@ -235,17 +223,11 @@ func (l logins) Check(conn natsserver.ClientAuthentication) bool {
 	case state != nil && l.rightsOf != nil:
 		rights = l.rightsOf(state)
 	}
-	denied := notToUnwrite
-	switch rights {
-	case NoRights:
+	permissions := rights.permissions()
+	if permissions == nil {
 		return false
-	case MayRead:
-		denied = notToWrite
 	}
-	conn.RegisterUser(&natsserver.User{
-		Username:    opts.Username,
-		Permissions: &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: denied}},
-	})
+	conn.RegisterUser(&natsserver.User{Username: opts.Username, Permissions: permissions})
 	return true
 }
 

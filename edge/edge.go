@@ -236,7 +236,10 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 		e.loadTask(),
 		{Name: "sites", Run: func(ctx context.Context) error { return site.Watch(ctx, docs, e.log, e.setSites) }},
 		{Name: "members", Run: func(ctx context.Context) error {
-			return cluster.WatchNodes(ctx, e.env.Watched(), e.log, func(n cluster.Nodes) { e.parents.Update(n.List) })
+			return cluster.WatchNodes(ctx, e.env.Watched(), e.log, func(n cluster.Nodes) {
+				e.parents.Update(n.List)
+				follower.Among(len(n.List))
+			})
 		}},
 		{Name: "command log", Run: func(ctx context.Context) error {
 			select {

@@ -57,6 +57,7 @@ type Follower struct {
 	at        atomic.Pointer[position]
 	ready     atomic.Bool   // has caught up once
 	changed   chan struct{} // there is progress to publish
+	nodes     atomic.Int64  // see Among
 	short     int           // looks in a row at a log that is too short; Run's
 	failing   bool          // the last session has failed, and that was logged; Run's
 	done      command.Clock // carried out in this session, if not yet committed; Run's

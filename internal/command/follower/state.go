@@ -1,7 +1,6 @@
 package follower
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -13,12 +12,8 @@ import (
 
 // What is told about a follower.
 const (
-	lateAfter    = 10 * time.Second      // a command that has been waiting for longer makes the node unready
-	alarmFor     = 24 * time.Hour        // an alarm stays this long: the next working day sees it
-	publishEvery = time.Second           // Progress, at least
-	publishGap   = 20 * time.Millisecond // between two of them, in the long run at least
-	publishBurst = 300                   // so many may come sooner, so that who waits for a command waits for that alone
-	publishLeast = time.Millisecond      // between any two
+	lateAfter = 10 * time.Second // a command that has been waiting for longer makes the node unready
+	alarmFor  = 24 * time.Hour   // an alarm stays this long: the next working day sees it
 )
 
 // saw remembers the outcome of a look at the head.
@@ -106,33 +101,6 @@ func (f *Follower) alarm(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.alarm, f.mu.alarmAt = text, time.Now()
-}
-
-// publish reports progress until ctx ends.
-func (f *Follower) publish(ctx context.Context) {
-	tick := time.NewTicker(publishEvery)
-	defer tick.Stop()
-	gap := time.NewTimer(0)
-	defer gap.Stop()
-	free := publishBurst * publishGap // by how much reports may be ahead of publishGap
-	for last := time.Now(); ; {
-		select { // not too soon after the last
-		case <-gap.C:
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case <-f.changed:
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		f.report(false)
-		now := time.Now()
-		free = min(free+now.Sub(last), publishBurst*publishGap) - publishGap
-		last = now
-		gap.Reset(max(publishLeast, -free))
-	}
 }
 
 // contradicts is the log to tell others of that contradicts what was applied.

@@ -13,7 +13,7 @@ FUZZTIME ?= 10s
 RACE := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-long conformance bench bench-hits lint tools fuzz bench-store clean
+.PHONY: help demo build test test-long conformance bench bench-hits bench-purge lint tools fuzz bench-store clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ bench: ## measure the edge beside nginx, Varnish, Traffic Server, H2O and Caddy 
 
 bench-hits: build ## measure hits from the page cache against bare sendfile
 	$(GO) run ./bench/hits $(ARGS)
+
+bench-purge: tools ## measure purges on 8 nodes, and what marks cost a hit (a minute or two)
+	FRESHET_BENCH=1 $(GO) test -count 1 -run TestPurgeLatency -v ./cmd/freshet
+	$(GO) test -run '^$$' -bench 'LookUp|Tag$$' ./edge/invalidate
+	$(GO) test -run '^$$' -bench 'CommandsBesideHits|TagOfMany' ./edge
 
 lint: ## check formatting, vet, staticcheck and the rules of the house
 	@unformatted=$$($(shell $(GO) env GOROOT)/bin/gofmt -l .) && if [ -n "$$unformatted" ]; then \

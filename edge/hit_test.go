@@ -20,6 +20,7 @@ import (
 
 	"freshet/edge/exchange"
 	"freshet/internal/cluster"
+	"freshet/internal/document"
 	"freshet/internal/header"
 	"freshet/internal/hop"
 	"freshet/internal/node"
@@ -47,7 +48,13 @@ func (s *sink) Respond(a *exchange.Answer) error {
 // served is an edge that is called in place, without listeners.
 func served(t testing.TB, upstream, document string) *Edge {
 	t.Helper()
-	cache := node.Cache{Memory: 64 << 20, Upstream: upstream}
+	return servedFrom(t, upstream, document, 64<<20)
+}
+
+// servedFrom is served with so much RAM.
+func servedFrom(t testing.TB, upstream, document string, memory document.Size) *Edge {
+	t.Helper()
+	cache := node.Cache{Memory: memory, Upstream: upstream}
 	if document != "" {
 		cache.Site = filepath.Join(t.TempDir(), "site.yaml")
 		if !strings.Contains(document, "hosts:") {

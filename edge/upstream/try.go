@@ -151,7 +151,9 @@ func (t *try) first(took time.Duration) {
 func (t *try) failed(err, cause error, took time.Duration) {
 	switch {
 	case errors.Is(cause, errOutdone):
-		t.link.Node.First.Add(took) // it would have taken longer still
+		if t.connected {
+			t.link.Node.First.Add(took) // it would have taken longer still
+		}
 		t.leaves.Void()
 	case t.ctx.Err() != nil, t.body != nil && t.body.broken.Load(), !t.sought:
 		t.leaves.Void()

@@ -65,6 +65,7 @@ var failures = []struct {
 	{is(exchange.ErrBodyTooLarge), failure{refusal{http.StatusRequestEntityTooLarge, "http_request_error"}, "the request's body is larger than this node allows", 0, ofClient, ""}},
 	{is(exchange.ErrBodyStalled), failure{refusal{http.StatusRequestTimeout, "http_request_error"}, "the request's body stalled", 0, ofClient, ""}},
 	{is(exchange.ErrBodyMalformed), failure{refusal{http.StatusBadRequest, "http_request_error"}, "the request's body is malformed", 0, ofClient, ""}},
+	{is(exchange.ErrNoRoom), failure{refusal{http.StatusServiceUnavailable, "connection_limit_reached"}, "this client has as many connections as it may", time.Second, ofClient, ""}},
 	{is(upstream.ErrRefused), failure{refusal{http.StatusForbidden, "http_request_denied"}, "the origin is not asked such things", 0, ofClient, ""}},
 
 	{is(upstream.ErrUnusable), failure{refusal{http.StatusInternalServerError, "proxy_configuration_error"}, "the origin cannot be asked: a secret is missing or wrong", 0, ofParent, ""}},

@@ -28,6 +28,9 @@ var (
 	ErrBodyMalformed = errors.New("malformed request body")
 )
 
+// ErrNoRoom: a listener takes no more connections of a client, nor what counts as one.
+var ErrNoRoom = errors.New("the client has as many connections as it may")
+
 // Request is what a client asks. Its strings and header block belong to the
 // listener and are valid until Serve returns; Clone what lives longer.
 type Request struct {
@@ -108,7 +111,8 @@ type Upgrader interface {
 	// protocols that Request.Upgrade lists. a.Status is 101 and a's blocks have the field
 	// Upgrade; Bytes, Stream and Trailer are nil. A protocol that has no 101 sends what it has
 	// in its place. From then on nothing of the exchange is left but the tunnel, which is the
-	// caller's to close before Serve returns. It must not be used after that.
+	// caller's to close before Serve returns. It must not be used after that. ErrNoRoom where
+	// the tunnel would be one connection too many; nothing was sent then.
 	Upgrade(a *Answer) (Tunnel, error)
 }
 

@@ -89,6 +89,21 @@ func (s *Server) admit(conn net.Conn, k kind) {
 	s.serving.Go(func() { s.serve(c, k) })
 }
 
+// admitTunnel counts a stream of HTTP/2 that is to speak another protocol: on our side it is
+// a connection like any other, and one of HTTP/2 could have a hundred of them.
+func (s *Server) admitTunnel(remote netip.Addr) (release func(), admitted bool) {
+	var counts netip.Addr
+	if !s.exempt(remote) {
+		counts = remote
+	}
+	admission, why := s.conns.Admit(counts)
+	if why != limits.None {
+		s.metrics.limited(why)
+		return nil, false
+	}
+	return admission.Release, true
+}
+
 // turnAway closes a connection that is not admitted. Its buffer is empty, so that
 // writing does not block.
 func (s *Server) turnAway(conn net.Conn, k kind) {

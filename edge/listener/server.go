@@ -131,7 +131,7 @@ func (s *Server) lanes() {
 	s.one = &h1.Server{
 		Handler: s.metrics.counting(cfg.Handler, protocol1), Now: cfg.Now, Limits: s.limits, Limited: limited, Log: s.log, Full: s.takeOver,
 	}
-	s.two = &h2.Server{Handler: s.metrics.counting(cfg.Handler, protocol2), Now: cfg.Now, Limits: s.limits, Limited: limited, Log: s.log, Tunnels: s.metrics.tunnels}
+	s.two = &h2.Server{Handler: s.metrics.counting(cfg.Handler, protocol2), Now: cfg.Now, Limits: s.limits, Limited: limited, Log: s.log, Tunnels: s.metrics.tunnels, Admit: s.admitTunnel}
 	if len(cfg.Packet) > 0 {
 		opened := s.metrics.open[protocol3]
 		s.three = &h3.Server{

@@ -29,8 +29,11 @@ type Server struct {
 	Now     func() time.Time    // nil: time.Now
 	Limits  limits.Config       // zeros are defaults
 	Limited func(limits.Reason) // told what was cut off, and why; nil: nobody is
-	Tunnels func(change int)    // told of streams that begin (1) and end (-1) to speak another protocol; nil: nobody is
-	Log     *slog.Logger        // nil: slog.Default
+	// Admit, if not nil, counts a stream that is to speak another protocol as the connection that
+	// it is: false says that there are enough already. release takes it out of the count.
+	Admit   func(netip.Addr) (release func(), ok bool)
+	Tunnels func(change int) // told of streams that begin (1) and end (-1) to speak another protocol; nil: nobody is
+	Log     *slog.Logger     // nil: slog.Default
 
 	once   sync.Once
 	limits limits.Config

@@ -377,6 +377,9 @@ func (c *conn) finish(st *stream, to *responder) {
 	}
 	if st.upgraded {
 		c.tunnel(-1)
+		if st.release != nil {
+			st.release()
+		}
 		if st.broken == nil && !st.remoteDone {
 			c.resetNow(st.id, http2.ErrCodeNo) // nobody listens any more
 		}

@@ -47,8 +47,9 @@ type stream struct {
 	remoteDone bool  // the request has ended
 	status     int   // of the head that was sent last
 	sentEnd    bool
-	upgraded   bool // it speaks another protocol
-	over       bool // it has ended for the client, though its handler may not have
+	upgraded   bool   // it speaks another protocol
+	release    func() // takes it out of the count of those; nil where there is none
+	over       bool   // it has ended for the client, though its handler may not have
 	running    bool
 	waiting    bool  // piece is to be sent
 	broken     error // nothing more can be sent

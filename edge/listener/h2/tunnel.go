@@ -58,8 +58,15 @@ func (to *responder) Upgrade(a *exchange.Answer) (exchange.Tunnel, error) {
 	answer.Header.Filter(func(name, _ string) bool {
 		return !header.EqualName(name, "Sec-WebSocket-Accept") && !header.EqualName(name, "Upgrade")
 	})
-	st.answered = true
 	c := st.conn
+	if admit := c.srv.Admit; admit != nil {
+		release, ok := admit(c.info.Remote.Addr())
+		if !ok {
+			return nil, exchange.ErrNoRoom
+		}
+		st.release = release
+	}
+	st.answered = true
 	c.mu.Lock()
 	st.upgraded = true
 	c.tunnel(1)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,6 +233,52 @@ func TestOnlyAnUpgradeIsSuccess(t *testing.T) {
 	}
 	if content, end := r.said(7); content != "<html>" || !end {
 		t.Errorf("with %q", content)
+	}
+}
+
+// TestTunnelsAreCounted proves that a tunnel counts as a connection while it lasts, and that
+// one too many is refused without the client taking it for one.
+func TestTunnelsAreCounted(t *testing.T) {
+	var places atomic.Int64
+	places.Store(1)
+	s := &Server{
+		Admit: func(addr netip.Addr) (func(), bool) {
+			if !addr.IsLoopback() {
+				t.Errorf("a tunnel of %s", addr)
+			}
+			if places.Add(-1) < 0 {
+				places.Add(1)
+				return nil, false
+			}
+			return func() { places.Add(1) }, true
+		},
+		Handler: handler(func(ctx context.Context, req *exchange.Request, to exchange.Responder) {
+			fields := block("Upgrade: websocket", "Sec-WebSocket-Accept: "+accepted(req.Header.Get("Sec-WebSocket-Key")))
+			tun, err := to.(exchange.Upgrader).Upgrade(&exchange.Answer{Status: 101, Header: fields, Length: -1})
+			if errors.Is(err, exchange.ErrNoRoom) {
+				_ = to.Respond(&exchange.Answer{Status: 503})
+				return
+			}
+			_, _ = io.Copy(io.Discard, tun)
+			tun.Close()
+		}),
+	}
+	r := dial(t, listen(t, s, nil))
+	r.open(1, false, connect()...)
+	if status, _ := r.head(1); status != "200" {
+		t.Errorf("the first: %s", status)
+	}
+	r.open(3, false, connect()...)
+	if status, _ := r.head(3); status != "503" {
+		t.Errorf("one too many: %s", status)
+	}
+	_ = r.fr.WriteRSTStream(1, http2.ErrCodeCancel)
+	for places.Load() == 0 {
+		<-time.After(time.Millisecond)
+	}
+	r.open(5, false, connect()...)
+	if status, _ := r.head(5); status != "200" {
+		t.Errorf("after the end of the first: %s", status)
 	}
 }
 

@@ -87,20 +87,33 @@ func (a *Admission) Attribute(addr netip.Addr) Reason {
 	return None
 }
 
+// Exempt has the connection count in total only from now on. It must not run at the same time
+// as Release.
+func (a *Admission) Exempt() {
+	a.conns.forget(a.addr)
+	a.addr = netip.Addr{}
+}
+
 // Release gives the place back. Only the first call does something.
 func (a *Admission) Release() {
 	if a.released.Swap(true) {
 		return
 	}
-	if a.addr.IsValid() {
-		s := a.conns.shard(a.addr)
-		s.mu.Lock()
-		if s.mu.open[a.addr]--; s.mu.open[a.addr] == 0 {
-			delete(s.mu.open, a.addr)
-		}
-		s.mu.Unlock()
-	}
+	a.conns.forget(a.addr)
 	a.conns.open.Add(-1)
+}
+
+// forget counts a connection of an address, as one has it, out; nothing for the zero address.
+func (c *Conns) forget(addr netip.Addr) {
+	if !addr.IsValid() {
+		return
+	}
+	s := c.shard(addr)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.open[addr]--; s.mu.open[addr] == 0 {
+		delete(s.mu.open, addr)
+	}
 }
 
 func (c *Conns) shard(addr netip.Addr) *shard {

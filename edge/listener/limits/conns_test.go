@@ -96,6 +96,33 @@ func TestCountsAreExact(t *testing.T) {
 	}
 }
 
+// TestExempt: it still has its place in total, and gives that back once.
+func TestExempt(t *testing.T) {
+	c := NewConns(Config{Conns: 2, ConnsPerAddr: 1})
+	addr := netip.MustParseAddr("192.0.2.1")
+	a, why := c.Admit(addr)
+	if why != None {
+		t.Fatal(why)
+	}
+	if _, why := c.Admit(addr); why != ConnsPerAddr {
+		t.Errorf("a second: %s", why)
+	}
+	a.Exempt()
+	a.Exempt()
+	b, why := c.Admit(addr)
+	if why != None || c.Open() != 2 {
+		t.Errorf("beside one that is exempt: %s, %d open", why, c.Open())
+	}
+	a.Release()
+	if _, why := c.Admit(addr); why != ConnsPerAddr || c.Open() != 1 {
+		t.Errorf("after its end: %s, %d open", why, c.Open())
+	}
+	b.Release()
+	if c.Open() != 0 {
+		t.Errorf("%d open at the end", c.Open())
+	}
+}
+
 func TestDefaultsAreValid(t *testing.T) {
 	c := Config{}.WithDefaults()
 	if err := c.Validate(); err != nil {

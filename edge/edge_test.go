@@ -72,21 +72,16 @@ func startLoneSite(t *testing.T, upstream, document string) (string, *Edge) {
 
 func startLoneFile(t *testing.T, cache node.Cache, change ...func(*node.File)) (string, *Edge) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := ln.Addr().String()
-	ln.Close()
 	file := &node.File{
-		Role: cluster.Edge, Name: "e1", Listen: []string{addr}, Drain: document.Duration(5 * time.Second),
+		Role: cluster.Edge, Name: "e1", Listen: []string{"127.0.0.1:0"}, Drain: document.Duration(5 * time.Second),
 		Cache: cache,
 	}
 	for _, c := range change {
 		c(file)
 	}
+	where := newWhereabouts()
 	e, err := New(node.Env{
-		File: file, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
+		File: file, Log: slog.New(where), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -101,16 +96,8 @@ func startLoneFile(t *testing.T, cache node.Cache, change ...func(*node.File)) (
 			t.Errorf("edge: %v", err)
 		}
 	})
-	url := "http://" + addr
-	for range 200 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return url, e
-		}
-		<-time.After(5 * time.Millisecond)
-	}
-	t.Fatal("the edge does not listen")
-	return "", nil
+	addr, _ := where.wait(t, done, false)
+	return "http://" + addr, e
 }
 
 // answer is what a client got.

@@ -39,20 +39,13 @@ func startSecured(t *testing.T, upstream, text string) *securedEdge {
 	if err := os.WriteFile(file, []byte("site: test\nhosts: ['*']\n"+text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	free := func() string {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		return ln.Addr().String()
-	}
-	s := &securedEdge{plain: free(), secure: free()}
+	s := new(securedEdge)
 	f := node.New(cluster.Edge, "e1")
-	f.Listen, f.Drain = []string{s.plain}, document.Duration(5*time.Second)
+	f.Listen, f.Drain = []string{"127.0.0.1:0"}, document.Duration(5*time.Second)
 	f.Cache.Memory, f.Cache.Upstream, f.Cache.Site = 64<<20, upstream, file
-	f.HTTPS.Listen, f.HTTPS.SelfSigned, f.HTTPS.Dir = []string{s.secure}, true, dir
-	e, err := New(node.Env{File: f, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth()})
+	f.HTTPS.Listen, f.HTTPS.SelfSigned, f.HTTPS.Dir = []string{"127.0.0.1:0"}, true, dir
+	where := newWhereabouts()
+	e, err := New(node.Env{File: f, Log: slog.New(where), Metrics: prometheus.NewRegistry(), Health: telemetry.NewHealth()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +58,7 @@ func startSecured(t *testing.T, upstream, text string) *securedEdge {
 			t.Errorf("edge: %v", err)
 		}
 	})
+	s.plain, s.secure = where.wait(t, done, true)
 	var pem []byte
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if pem, err = os.ReadFile(filepath.Join(dir, "ca.crt")); err == nil { // it listens already

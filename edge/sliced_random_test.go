@@ -132,7 +132,7 @@ func TestRandomRangesOfRandomEditions(t *testing.T) {
 				for n := range eds.all {
 					waitFor(t, func() bool { return done.Load() >= int64(n*5*asks/len(eds.all)) })
 					eds.now.Store(int64(n))
-					happensToAContent(e, rnd, eds)
+					happensToAContent(e, url, rnd, eds)
 				}
 				clients.Wait()
 				t.Logf("%d bodies were right, %d transfers broke off, the origin was asked %d times", whole.Load(), broken.Load(), o.asked.Load())
@@ -145,7 +145,7 @@ func TestRandomRangesOfRandomEditions(t *testing.T) {
 }
 
 // happensToAContent purges it, or loses slices, or spends its credit, or does nothing.
-func happensToAContent(e *Edge, rnd *rand.Rand, eds *editions) {
+func happensToAContent(e *Edge, url string, rnd *rand.Rand, eds *editions) {
 	switch rnd.IntN(4) {
 	case 0:
 		scope := command.Scope{Kind: command.ScopeURL, Site: "upstream", Value: "/a"}
@@ -153,7 +153,7 @@ func happensToAContent(e *Edge, rnd *rand.Rand, eds *editions) {
 	case 1:
 		for _, v := range eds.all {
 			for range 3 {
-				dropSlice(e, v, int64(rnd.IntN(6)))
+				dropSlice(e, url, v, int64(rnd.IntN(6)))
 			}
 		}
 	case 2:
@@ -163,13 +163,11 @@ func happensToAContent(e *Edge, rnd *rand.Rand, eds *editions) {
 	}
 }
 
-// dropSlice makes the store lose a slice of an edition, of whatever key.
-func dropSlice(e *Edge, v edition, n int64) {
-	for _, host := range e.env.File.Listen {
-		key := response.NewKey("upstream\n" + host + "/a")
-		if head := e.store.Get(key); head != nil && head.ETag == v.tag {
-			e.store.Delete(response.SliceKey(key, head.Set, n))
-		}
+// dropSlice makes the store lose a slice of an edition of what is at url.
+func dropSlice(e *Edge, url string, v edition, n int64) {
+	key := response.NewKey("upstream\n" + strings.TrimPrefix(url, "http://"))
+	if head := e.store.Get(key); head != nil && head.ETag == v.tag {
+		e.store.Delete(response.SliceKey(key, head.Set, n))
 	}
 }
 

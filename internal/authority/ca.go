@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"freshet/internal/document"
@@ -100,6 +101,10 @@ func Issue(caDir, dir string, order Order, renew bool, now time.Time) (Files, *x
 	if err != nil {
 		return files, nil, fmt.Errorf("issue certificate: %w", err)
 	}
+	known, err := knows(files.CA, ca) // first: a node that does not know its CA would not start
+	if err != nil {
+		return files, nil, fmt.Errorf("issue certificate: %w", err)
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return files, nil, fmt.Errorf("issue certificate: %w", err)
@@ -111,8 +116,8 @@ func Issue(caDir, dir string, order Order, renew bool, now time.Time) (Files, *x
 	if err == nil {
 		err = writePair(files.Cert, cert, files.Key, key, renew)
 	}
-	if err == nil && filepath.Clean(dir) != filepath.Clean(caDir) {
-		err = writeCA(files.CA, ca)
+	if err == nil && !known {
+		err = write(files.CA, "CERTIFICATE", ca.Raw, 0o644, false)
 	}
 	if err != nil {
 		return files, nil, fmt.Errorf("issue certificate: %w", err)
@@ -211,22 +216,19 @@ func write(name, kind string, der []byte, mode fs.FileMode, replace bool) error 
 	return os.Link(f.Name(), name)
 }
 
-// writeCA writes the CA's certificate beside a node's, unless that file knows it: it may
-// hold others too, while one CA follows another.
-func writeCA(name string, ca *x509.Certificate) error {
+// knows reports whether the file beside a node's certificate holds the CA's: it may hold
+// others too, while one CA follows another, and need not be there.
+func knows(name string, ca *x509.Certificate) (bool, error) {
 	certs, err := readCertificates(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return write(name, "CERTIFICATE", ca.Raw, 0o644, false)
+		return false, nil
 	case err != nil:
-		return err
+		return false, err
+	case slices.ContainsFunc(certs, ca.Equal):
+		return true, nil
 	}
-	for _, c := range certs {
-		if c.Equal(ca) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s holds another CA: put the new one's certificate beside it there, and later remove the old one's", name)
+	return false, fmt.Errorf("%s holds another CA: put the new one's certificate beside it there, and later remove the old one's", name)
 }
 
 // readCertificates reads a PEM file of certificates, of which there must be one at least.

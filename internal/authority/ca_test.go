@@ -14,6 +14,21 @@ import (
 	"freshet/internal/authority"
 )
 
+// TestARefusalChangesNothing proves that a certificate of a CA that the node does not know
+// takes the place of none: the node could not start with it.
+func TestARefusalChangesNothing(t *testing.T) {
+	now, dir := time.Now(), t.TempDir()
+	order := authority.Order{Name: authority.Name{Role: "edge", Node: "edge-1"}, Life: time.Hour}
+	files, _, err := authority.Issue(newCA(t), dir, order, false, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := authority.Issue(newCA(t), dir, order, true, now); err == nil || !strings.Contains(err.Error(), "holds another CA") {
+		t.Errorf("by another CA: %v", err)
+	}
+	open(t, files)
+}
+
 // TestCreate proves that a CA's key is its owner's alone, and that neither is overwritten.
 func TestCreate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ca")

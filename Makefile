@@ -29,6 +29,8 @@ test: tools ## run all tests (with the race detector where there is a C compiler
 	$(GO) test $(RACE) -timeout 8m $(ARGS) ./...
 	@# What is said of allocations does not hold under the race detector.
 	$(if $(RACE),$(GO) test -timeout 5m -run 'Alloc|CostsLittle' ./edge/... ./internal/...)
+	@# 10,000 random histories of purges, each some seconds of virtual time; see edge/histories_test.go.
+	FRESHET_TEST_HISTORIES=10000 $(GO) test -timeout 15m -run 'TestHistories|TestCheckerFinds' ./edge
 
 test-long: tools ## run all tests, the randomised ones for much longer
 	FRESHET_TEST_LONG=1 $(GO) test $(RACE) -timeout 2h -count 1 $(ARGS) ./...

@@ -82,7 +82,7 @@ func (d *Distributor) giveCommand(ctx context.Context, in *commandInput) (*comma
 		return out, nil
 	}
 	out.Body.Waited = true
-	took, nodes, err := d.await(ctx, clock, start, timeout)
+	took, nodes, err := d.await(ctx, c, clock, start, timeout)
 	d.recent.note(c.ID, given{clock, took})
 	out.Body.Nodes = nodes
 	if err != nil {
@@ -136,17 +136,21 @@ func recordOf(c command.Command, clock command.Clock) client.Record {
 	return r
 }
 
-// await waits until every live cache node has applied what stands at clock, timeout
-// has passed since start, or the caller has gone, and says how far each node is.
-func (d *Distributor) await(ctx context.Context, clock command.Clock, start time.Time, timeout time.Duration) (map[string]time.Duration, []client.NodeReceipt, error) {
+// await waits until every live cache node has applied the command at clock, or has ceased
+// to use what it covers, timeout has passed since start, or the caller has gone, and says
+// how far each node is.
+func (d *Distributor) await(ctx context.Context, c command.Command, clock command.Clock, start time.Time, timeout time.Duration) (map[string]time.Duration, []client.NodeReceipt, error) {
+	appended := d.progress.now()
 	members, err := d.nodes(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	caches := d.cachesOf(members, d.progress.reports())
+	reports := d.progress.reports()
+	caches, ends := d.cachesOf(members, reports), d.lapses(c, appended, reports)
 	live := make(map[string]bool)
 	for _, n := range caches {
-		live[n.Name] = n.Ready
+		_, lapses := ends[n.Name]
+		live[n.Name] = n.Ready || lapses
 	}
 	w, err := d.progress.wait(clock, start, live)
 	if err != nil {
@@ -154,8 +158,21 @@ func (d *Distributor) await(ctx context.Context, clock command.Clock, start time
 	}
 	timer := time.NewTimer(timeout - time.Since(start))
 	defer timer.Stop()
+	lapse := time.NewTimer(client.MaxWait)
+	defer lapse.Stop()
+	if last := lastEnd(ends); !last.IsZero() {
+		lapse.Reset(last.Sub(appended))
+	}
 	select {
 	case <-w.done:
+	case <-lapse.C:
+		if d.progress.waitsFor(w, ends) {
+			select {
+			case <-w.done:
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+		}
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -164,7 +181,16 @@ func (d *Distributor) await(ctx context.Context, clock command.Clock, start time
 	if err != nil {
 		now = members
 	}
-	return took, nodeReceipts(caches, now, took), nil
+	return took, nodeReceipts(caches, now, took, lapsedBy(d.progress.now(), ends)), nil
+}
+
+// lapsedBy are the nodes of which the time has come.
+func lapsedBy(now time.Time, ends map[string]time.Time) map[string]bool {
+	lapsed := make(map[string]bool)
+	for name, end := range ends {
+		lapsed[name] = !now.Before(end)
+	}
+	return lapsed
 }
 
 // caching reports whether a node keeps responses.
@@ -175,8 +201,9 @@ func sortByName(nodes []cluster.Node) {
 }
 
 // nodeReceipts judges each of the nodes that were there when the command was given;
-// now is membership after the wait, took how long those took that have applied it.
-func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration) []client.NodeReceipt {
+// now is membership after the wait, took how long those took that have applied it, lapsed
+// who uses nothing any more that it covers.
+func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration, lapsed map[string]bool) []client.NodeReceipt {
 	reasons := make(map[string]string, len(now))
 	for _, n := range now {
 		reasons[n.Name] = ""
@@ -191,6 +218,8 @@ func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration) []c
 		switch {
 		case ok:
 			r.State, r.TookMS = client.Applied, float64(after.Microseconds())/1000
+		case lapsed[n.Name]:
+			r.State = client.Lapsed
 		case n.Ready:
 			r.State = client.Late
 		default:
@@ -210,7 +239,7 @@ func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration) []c
 
 func complete(nodes []client.NodeReceipt) bool {
 	for _, n := range nodes {
-		if n.State != client.Applied {
+		if n.State != client.Applied && n.State != client.Lapsed {
 			return false
 		}
 	}

@@ -57,7 +57,7 @@ func New(env node.Env) (*Distributor, error) {
 		progress: newTracker(time.Now),
 		loads:    load.NewTable(time.Now),
 	}
-	d.progress.fork = d.doubt
+	d.progress.fork, d.progress.docs = d.doubt, d.sites.version
 	d.sites.changed = make(chan struct{})
 	if d.metrics, err = newMetrics(env.Metrics); err != nil {
 		return nil, fmt.Errorf("metrics of the distributor: %w", err)

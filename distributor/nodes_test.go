@@ -134,8 +134,8 @@ func TestStatus(t *testing.T) {
 				{Name: "ns1", Role: cluster.Router, Ready: true},
 			},
 			reports: map[string]report{
-				"e1": {command.Progress{Node: "e1", Log: 7, Applied: head.Last}, now},
-				"e2": {command.Progress{Node: "e2", Log: 7, Applied: head.Last + 1}, now},
+				"e1": {Progress: command.Progress{Node: "e1", Log: 7, Applied: head.Last}, received: now},
+				"e2": {Progress: command.Progress{Node: "e2", Log: 7, Applied: head.Last + 1}, received: now},
 			},
 		}
 	}
@@ -148,12 +148,16 @@ func TestStatus(t *testing.T) {
 		{"all is well", func(*summary) {}, client.OK, ""},
 		{"behind, but not for long", func(s *summary) { s.view.Settled.Last -= 5; s.age("e1", -3, 0) }, client.OK, ""},
 		{"behind", func(s *summary) { s.age("e1", -1, 0) }, client.Degraded, "edge e1: it is behind the command log: it has applied 2.9"},
-		{"another log", func(s *summary) { s.reports["e1"] = report{command.Progress{Log: 8, Applied: head.Last}, now} }, client.Degraded, "0000000000000008"},
+		{"another log", func(s *summary) {
+			s.reports["e1"] = report{Progress: command.Progress{Log: 8, Applied: head.Last}, received: now}
+		}, client.Degraded, "0000000000000008"},
 		{"silent", func(s *summary) { s.age("e1", 0, 8*time.Second) }, client.Degraded, "for 8s"},
 		{"never heard of", func(s *summary) { delete(s.reports, "e1") }, client.Degraded, "e1: it has not reported"},
 		{"just started", func(s *summary) { delete(s.reports, "e1"); s.listening = now }, client.OK, ""},
 		{"a router keeps nothing", func(s *summary) { s.view.Head.Last++ }, client.OK, ""},
-		{"alarm of a node", func(s *summary) { s.reports["ns1"] = report{command.Progress{Alarm: "look here"}, now} }, client.Degraded, "router ns1: look here"},
+		{"alarm of a node", func(s *summary) {
+			s.reports["ns1"] = report{Progress: command.Progress{Alarm: "look here"}, received: now}
+		}, client.Degraded, "router ns1: look here"},
 		{"a node is not ready", func(s *summary) { s.members[1].Ready = false; s.members[1].Reason = "disk" }, client.Degraded, "edge e1: not ready: disk"},
 		{"replaced log", func(s *summary) { s.view.Replaced = &replacement{6, 7, now.Add(-time.Minute), ""} }, client.Degraded, "0000000000000007 took the place of 0000000000000006"},
 		{"replaced log long ago", func(s *summary) { s.view.Replaced = &replacement{6, 7, now.Add(-25 * time.Hour), ""} }, client.OK, ""},

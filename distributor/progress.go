@@ -9,6 +9,7 @@ import (
 
 	"freshet/internal/bus"
 	"freshet/internal/command"
+	"freshet/internal/site"
 )
 
 // Bounds of what the tracker keeps.
@@ -25,12 +26,14 @@ const (
 type report struct {
 	command.Progress
 	received time.Time
+	docs     *site.Snapshot // that it goes by; nil if that is not known
 }
 
 // tracker keeps the newest progress of every node, and tells those who wait for it.
 type tracker struct {
 	now   func() time.Time
-	since time.Time              // when it began to listen
+	since time.Time // when it began to listen
+	docs  func(version uint64) *site.Snapshot
 	fork  func(command.Progress) // told of every report of a log that contradicts what a node applied
 	mu    struct {
 		sync.Mutex
@@ -56,7 +59,7 @@ type wait struct {
 }
 
 func newTracker(now func() time.Time) *tracker {
-	t := &tracker{now: now, since: now(), fork: func(command.Progress) {}}
+	t := &tracker{now: now, since: now(), fork: func(command.Progress) {}, docs: func(uint64) *site.Snapshot { return nil }}
 	t.mu.reports = make(map[string]report)
 	t.mu.waits = make(map[*wait]struct{})
 	t.mu.ahead = make(map[string]struct{})
@@ -78,7 +81,12 @@ func (t *tracker) receive(subject string, data []byte) error {
 	if _, ok := t.mu.reports[p.Node]; !ok && len(t.mu.reports) >= maxReports && !t.makeRoom() {
 		return fmt.Errorf("report of progress on %s: there are %d nodes already", subject, maxReports)
 	}
-	r := report{p, t.now()}
+	r := report{Progress: p, received: t.now()}
+	if was := t.mu.reports[p.Node]; was.Sites == p.Sites && was.docs != nil {
+		r.docs = was.docs
+	} else if p.Sites != 0 {
+		r.docs = t.docs(p.Sites)
+	}
 	t.mu.reports[p.Node] = r
 	if p.Left {
 		delete(t.mu.reports, p.Node)
@@ -213,6 +221,19 @@ func (t *tracker) end(w *wait) map[string]time.Duration {
 	defer t.mu.Unlock()
 	delete(t.mu.waits, w)
 	return w.took
+}
+
+// waitsFor reports whether a live node has not applied what a wait is for, other than those
+// that have ceased by now to use what it covers.
+func (t *tracker) waitsFor(w *wait, ends map[string]time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, live := range w.open {
+		if end, ok := ends[name]; live && !(ok && !t.now().Before(end)) {
+			return true
+		}
+	}
+	return false
 }
 
 // reports returns the newest report of every node, by name.

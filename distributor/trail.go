@@ -228,7 +228,7 @@ func (d *Distributor) findCommand(ctx context.Context, in *findInput) (*commandO
 			took[n.Name] = known[n.Name]
 		}
 	}
-	out := &commandOutput{Body: client.Receipt{Record: r.tell(head.Log), Nodes: nodeReceipts(caches, members, took)}}
+	out := &commandOutput{Body: client.Receipt{Record: r.tell(head.Log), Nodes: nodeReceipts(caches, members, took, nil)}}
 	out.Body.Complete = complete(out.Body.Nodes)
 	return out, nil
 }

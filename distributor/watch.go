@@ -167,13 +167,15 @@ func (d *Distributor) watchProgress(ctx context.Context) error {
 type sites struct {
 	snapshot atomic.Pointer[site.Snapshot]
 	mu       sync.Mutex
-	changed  chan struct{} // closed, and replaced, with each new snapshot
+	last     []*site.Snapshot // see version
+	changed  chan struct{}    // closed, and replaced, with each new snapshot
 }
 
 func (s *sites) publish(snap *site.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.snapshot.Store(snap)
+	s.remember(snap)
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -66,10 +66,11 @@ type Edge struct {
 	slicing   slicing
 	recent    recent
 	jobs      chan job
-	own       ownLog         // of a node without a cluster
-	access    *accesslog.Log // nil for none
-	secure    secure         // set by Run, before anything is served
-	joinsAny  bool           // tests: whatever fill is under way is joined, which the checker of histories has to notice
+	follower  *follower.Follower // of the cluster's log; set before anything is served, nil without a cluster
+	own       ownLog             // of a node without a cluster
+	access    *accesslog.Log     // nil for none
+	secure    secure             // set by Run, before anything is served
+	joinsAny  bool               // tests: whatever fill is under way is joined, which the checker of histories has to notice
 
 	stopFills context.CancelFunc
 }
@@ -225,11 +226,12 @@ func (e *Edge) knowledge() ([]run.Task, error) {
 	})
 	follower, err := follower.New(follower.Config{
 		Node: f.Name, Role: string(f.Role), Bus: e.env.Bus, Applier: e, Start: e.table.Clock(), Link: e.table.Link(), Log: e.log, Metrics: e.env.Metrics,
+		Sites: e.sitesKept,
 	})
 	if err != nil {
 		return nil, err
 	}
-	e.leave = follower.Leave
+	e.follower, e.leave = follower, follower.Leave
 	e.env.Health.Check("command log", follower.Ready)
 	docs := cluster.NewDocuments(e.env.Watched(), cluster.SitesPrefix)
 	return append(append(tasks, e.originTasks()...), []run.Task{

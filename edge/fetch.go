@@ -32,7 +32,7 @@ func (w *walk) fill(method string) *fill {
 	rules := w.site.Decide(req, w.trusted)
 	f := &fill{
 		edge: e, req: req, rules: &rules, base: w.base, key: w.key, selected: w.fillKey, scopes: w.covers(), ask: w.ask,
-		doc: w.site.Document(), fromTier: w.trusted, alone: w.alone, generation: w.demanded.generation, touches: w.demanded.touches,
+		doc: w.site.Document(), fromTier: w.trusted, alone: w.alone, strict: w.lag == lagLeaseEnded, generation: w.demanded.generation, touches: w.demanded.touches,
 	}
 	if w.ask.ranged() && !w.ask.asIs {
 		f.credit = w.credit()

@@ -36,6 +36,7 @@ type fill struct {
 	part     httpcache.Part     // of a 206 that is stored
 	head     *response.Response // of which a slice is asked for; nil where none is known
 	credit   *credit            // that what arrives is charged to; nil for none
+	strict   bool               // nothing but a strong validator confirms base
 	spare    bool               // base stays as it is: the request forbids to store what updates it
 
 	// Of the moment before the request leaves: what became untrue since then.
@@ -65,7 +66,7 @@ func (f *fill) fetch(ctx context.Context, parents []upstream.Parent, fence hop.F
 				err = sayEarly(up.Header, f.req)
 			}
 			if err == nil && conditional {
-				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, openTo(f.base, fence))
+				_, err = httpcache.AddConditions(up.Header, f.base.Header, &f.base.Facts, openTo(f.base, fence) || f.strict)
 			}
 			if err == nil && f.ask.ranged() {
 				err = up.Header.Set("Range", f.ask.field)

@@ -48,6 +48,16 @@ func (e *Edge) setSites(snapshot *site.Snapshot) {
 	}
 }
 
+// sitesKept is the version of the documents that this node goes by, and would after a
+// restart; 0 while they are not kept yet.
+func (e *Edge) sitesKept() uint64 {
+	version := e.sites.Load().snapshot.Version()
+	if !e.env.Kept.Written() {
+		return 0
+	}
+	return version
+}
+
 // byHost finds the site that serves a host; nil if there is none.
 func (s *sites) byHost(host string) *policy.Site { return s.compiled[s.snapshot.ByHost(host)].policy }
 

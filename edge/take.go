@@ -157,7 +157,7 @@ func (w *walk) attested(reply *upstream.Reply) *response.Response {
 func (w *walk) fillsTogether() string { return w.fillKey + w.ask.part() + w.touched() }
 
 // touched tells fills apart that began before and after an unsafe request.
-func (w *walk) touched() string { return w.edge.touched(w.covers()) }
+func (w *walk) touched() string { return w.edge.touched(w.covers()) + w.apart() }
 
 func (e *Edge) touched(scopes []response.ScopeHash) string {
 	if n := e.table.Touched(scopes); n > 0 {

@@ -78,6 +78,7 @@ type course struct {
 
 	ask     ask                // what a fetch asks for
 	whole   bool               // ranges are of no use: what the client wants is asked for as it is
+	lag     lag                // what the node's being cut off means for it
 	came    *arrival           // what a parent has sent in place of a slice
 	base    *response.Response // stored and true, but to be validated
 	stale   *response.Response // base, if it may be used when no parent answers
@@ -183,6 +184,7 @@ func (w *walk) admit() (why refusal, text string) {
 	w.text = w.rules.AppendKey(w.text[:0], w.req)
 	w.key = w.keyOf(w.text)
 	w.fillKey = w.key.Text
+	w.lag = w.lagging()
 	return refusal{}, ""
 }
 
@@ -198,6 +200,9 @@ func (w *walk) past() string {
 }
 
 func (w *walk) lookUp() {
+	if w.refuseLagging() {
+		return
+	}
 	for attempt := 1; attempt <= maxAttempts; attempt++ {
 		if w.recall() || w.spared() || w.fetch(attempt) {
 			return
@@ -252,6 +257,7 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 	if soft {
 		w.soften(&d, r)
 	}
+	w.distrust(&d, r)
 	w.status = cacheStatus{node: w.edge.pseudonym, fwd: d.Fwd, detail: d.Detail}
 	switch {
 	case d.Verdict == httpcache.Unsatisfiable:
@@ -264,6 +270,9 @@ func (w *walk) look() (*response.Response, httpcache.Verdict) {
 			return r, d.Verdict
 		}
 		w.status.hit, w.status.ttl = true, facts.TTL(w.req.Received)
+		if w.lag == lagServed {
+			w.status.detail = details[lagServed]
+		}
 	}
 	return r, d.Verdict
 }

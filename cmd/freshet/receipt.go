@@ -72,10 +72,13 @@ func printReceipt(cmd *cobra.Command, r client.Receipt) error {
 
 func printNodes(cmd *cobra.Command, r client.Receipt) error {
 	var slowest time.Duration
-	applied := 0
+	applied, lapsed := 0, 0
 	rows := [][]string{{"NODE", "ROLE", "POP", "STATE", "TOOK", "REASON"}}
 	for _, n := range r.Nodes {
 		took := ""
+		if n.State == client.Lapsed {
+			lapsed++
+		}
 		if n.State == client.Applied {
 			applied++
 			if n.TookMS > 0 {
@@ -93,6 +96,9 @@ func printNodes(cmd *cobra.Command, r client.Receipt) error {
 	took := ""
 	if slowest > 0 {
 		took = " in " + slowest.Round(100*time.Microsecond).String()
+	}
+	if lapsed > 0 {
+		took += fmt.Sprintf(", %d cut off and serving nothing that it covers", lapsed)
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s at %s: applied by %d of %d nodes%s\n", r.Kind, r.ID, r.Sequence, applied, len(r.Nodes), took)
 	return err

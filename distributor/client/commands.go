@@ -118,6 +118,7 @@ type CommandFilter struct {
 // States of a node's receipt.
 const (
 	Applied = "applied" // durable on that node
+	Lapsed  = "lapsed"  // it is out of reach, and by its purge lease has ceased to use what the command covers
 	Late    = "late"    // the node is ready, but has not applied it in time
 	Unknown = "unknown" // the node is not ready, and has not said that it applied it; it may still be serving
 )
@@ -127,7 +128,7 @@ type NodeReceipt struct {
 	Node   string  `json:"node" doc:"The node's name."`
 	Role   string  `json:"role" doc:"edge or mid."`
 	PoP    string  `json:"pop" doc:"Where it stands."`
-	State  string  `json:"state" enum:"applied,late,unknown" doc:"applied; late: ready, but not applied in time; unknown: not ready, and not known to have applied it."`
+	State  string  `json:"state" enum:"applied,lapsed,late,unknown" doc:"applied; lapsed: out of reach, and by the purge lease of its sites using nothing any more that the command covers; late: ready, but not applied in time; unknown: not ready, and not known to have applied it."`
 	TookMS float64 `json:"took_ms,omitempty" doc:"Milliseconds from the request to the news that this node has applied it."`
 	Reason string  `json:"reason,omitempty" doc:"Why the node is not ready."`
 }

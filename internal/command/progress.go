@@ -14,6 +14,7 @@ type Progress struct {
 	// Forked is the log that contradicts what the node has applied of it: it is shorter, or
 	// has other commands. The node takes no more from it, and the leader begins a new epoch.
 	Forked LogID  `json:"forked,omitempty"`
+	Sites  uint64 `json:"sites,omitempty"` // version of the site documents that it goes by, also after a restart
 	Left   bool   `json:"left,omitempty"`  // the last report: the node serves no more
 	Alarm  string `json:"alarm,omitempty"` // set while an operator should look: the log was replaced, a record is unknown
 }

@@ -1,6 +1,10 @@
 package site
 
-import "freshet/internal/document"
+import (
+	"time"
+
+	"freshet/internal/document"
+)
 
 // Cache is a site's caching policy. What a response says itself counts, unless a
 // field here says otherwise.
@@ -15,6 +19,9 @@ type Cache struct {
 	HonourRequest        bool                      `yaml:"honour_request" doc:"Whether a client may demand validation or freshness by its Cache-Control or Pragma; each such request costs the origin one."`
 	Targets              []string                  `yaml:"targets" doc:"Fields that speak to this cache before Cache-Control does, first to last (RFC 9213); [CDN-Cache-Control] where nothing is said."`
 	PassTargets          bool                      `yaml:"pass_targets" doc:"Whether these fields are sent on to clients."`
+	MaxLogLag            document.Duration         `yaml:"max_log_lag" default:"30s" min:"0s" max:"1d" doc:"How long a node may be cut off from the command log, and so from purges, before when_lagging holds for this site; at least 5s. 0s: for ever."`
+	WhenLagging          WhenLagging               `yaml:"when_lagging" enum:"serve,revalidate,refuse" default:"serve" doc:"What a node does that is cut off for longer: serve, saying log-lag in Cache-Status; revalidate what is stored before each use, and use it as it is where no parent answers; or refuse, with 503, what could come from the cache."`
+	PurgeLease           document.Duration         `yaml:"purge_lease" default:"0s" min:"0s" max:"45s" doc:"How long after it has last known the whole command log a node uses what is stored; then each use is validated, and refused where no parent answers. 'freshet purge' then waits for nodes out of reach until they use nothing covered any more. At least 5s. 0s: there is no lease."`
 	Key                  Key                       `yaml:"key" doc:"What tells cached responses apart, and so may reach the origin."`
 }
 
@@ -34,6 +41,20 @@ type Key struct {
 	Scheme  bool     `yaml:"scheme" doc:"Whether http and https are apart. The origin gets it as X-Forwarded-Proto."`
 	Host    *bool    `yaml:"host,omitempty" doc:"true: every host is apart; false: all hosts of the site share their responses; where nothing is said, the hosts listed by name share theirs and those of a wildcard are apart."`
 }
+
+// WhenLagging says what a node does that is cut off from the command log.
+type WhenLagging string
+
+// The policies.
+const (
+	LagServe      WhenLagging = "serve"
+	LagRevalidate WhenLagging = "revalidate"
+	LagRefuse     WhenLagging = "refuse"
+)
+
+// leastLag is the shortest max_log_lag and purge_lease: nodes ask for the log's head every
+// two seconds.
+const leastLag = document.Duration(5 * time.Second)
 
 // QueryMode says which query parameters are part of the key.
 type QueryMode string

@@ -20,6 +20,14 @@ func (c *Cache) check(report *document.Report, hosts []string) {
 		}
 	}
 	checkFieldNames(report, "cache.targets", c.Targets, maxTargets, []string{"Cache-Control"}, framing, passage)
+	for _, x := range []struct {
+		field string
+		value document.Duration
+	}{{"max_log_lag", c.MaxLogLag}, {"purge_lease", c.PurgeLease}} {
+		if x.value > 0 && x.value < leastLag {
+			report.Mistake("cache."+x.field, "at least 5s, or 0s: nodes look at the command log every two seconds")
+		}
+	}
 	c.Key.check(report, "cache.key", hosts)
 }
 

@@ -35,6 +35,7 @@ type disk struct {
 	mu struct {
 		sync.Mutex
 		due    map[kind]draft
+		busy   bool  // what was due is being written
 		err    error // of the last write, nil after one that went well
 		writes uint64
 		failed uint64
@@ -138,6 +139,7 @@ func (d *disk) flush() {
 	d.mu.Lock()
 	due := d.mu.due
 	d.mu.due = make(map[kind]draft)
+	d.mu.busy = len(due) > 0
 	d.mu.Unlock()
 	if len(due) == 0 {
 		return
@@ -162,6 +164,7 @@ func (d *disk) flush() {
 	case err == nil && d.mu.err != nil:
 		d.log.Info("last snapshot of the cluster is written again", "dir", d.dir)
 	}
+	d.mu.busy = false
 	d.mu.err = err
 	d.mu.writes += uint64(len(errs) - failed)
 	d.mu.failed += uint64(failed)
@@ -219,6 +222,14 @@ func (d *disk) write(k kind, what draft) (err error) {
 		return fmt.Errorf("write %s: %w", d.path(k), err)
 	}
 	return nil
+}
+
+// written reports whether nothing is due of a kind.
+func (d *disk) written(k kind) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, due := d.mu.due[k]
+	return !due && !d.mu.busy
 }
 
 // trouble is why the last write failed.

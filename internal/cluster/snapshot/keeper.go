@@ -197,6 +197,11 @@ func (k *Keeper) Warning() error {
 	return errors.Join(errs...)
 }
 
+// Written reports whether all that was told of site documents is on disk, if they are kept
+// there: a process that starts without the cluster has them then, or none. It may be asked of
+// a nil Keeper.
+func (k *Keeper) Written() bool { return k == nil || k.disk == nil || k.disk.written(fileSites) }
+
 // some names the first few.
 func some(names []string) string {
 	const few = 3

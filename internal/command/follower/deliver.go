@@ -106,6 +106,7 @@ func (f *Follower) restart(clock command.Clock, why command.RestartReason) error
 
 // fork notes that a log contradicts what was applied, and tells the others.
 func (f *Follower) fork(log command.LogID, why string) error {
+	f.deafen()
 	if f.forked() != log {
 		f.alarm(why)
 		f.metrics.forks.Inc()

@@ -43,8 +43,11 @@ type Config struct {
 	Applier    command.Applier
 	// Start is the clock that the node's durable state is as of; zero for none. Link is that
 	// of its last command (see command.Command), zero if that is not known.
-	Start   command.Clock
-	Link    command.Link
+	Start command.Clock
+	Link  command.Link
+	// Sites, if not nil, is the version of the site documents that this node goes by, and
+	// would after a restart; 0 for none.
+	Sites   func() uint64
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -55,6 +58,7 @@ type Follower struct {
 	cfg       Config
 	metrics   *metrics
 	at        atomic.Pointer[position]
+	heard     atomic.Pointer[heard]
 	ready     atomic.Bool   // has caught up once
 	changed   chan struct{} // there is progress to publish
 	nodes     atomic.Int64  // see Among
@@ -68,14 +72,16 @@ type Follower struct {
 
 	mu struct {
 		sync.Mutex
-		began   time.Time // when Run did
-		away    error     // why the last look at the head failed
-		head    bus.Head  // the last one seen
-		goal    time.Time // when goalSeq was first seen
-		goalSeq command.Seq
-		forked  command.LogID // see Progress
-		alarm   string
-		alarmAt time.Time
+		began    time.Time // when Run did
+		away     error     // why the last look at the head failed
+		head     bus.Head  // the last one seen
+		goal     time.Time // when goalSeq was first seen
+		goalSeq  command.Seq
+		asked    time.Time // before the head was asked for that is askedFor; zero: nothing waits
+		askedFor command.Seq
+		forked   command.LogID // see Progress
+		alarm    string
+		alarmAt  time.Time
 	}
 }
 
@@ -149,6 +155,7 @@ func (f *Follower) Run(ctx context.Context) error {
 
 // follow is one session: a look at the head, then reading until something is wrong.
 func (f *Follower) follow(ctx context.Context) error {
+	asked := time.Now()
 	head, err := f.look(ctx)
 	if err != nil {
 		return err
@@ -182,6 +189,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	})
 
 	f.done, f.link, f.first = clock, f.kept, from
+	f.hear(asked, head.Last)
 	for {
 		if f.Clock().Seq >= head.Last {
 			f.recovered()
@@ -284,6 +292,7 @@ func (f *Follower) look(ctx context.Context) (bus.Head, error) {
 func (f *Follower) advance(clock command.Clock) {
 	f.kept = f.link
 	f.at.Store(&position{clock, f.link})
+	f.caughtUp(clock.Seq)
 	f.tell()
 }
 
@@ -308,6 +317,7 @@ func (f *Follower) watch(ctx context.Context, log command.LogID, stop context.Ca
 			return
 		}
 		before := f.Clock().Seq // an answer must know at least this
+		asked := time.Now()
 		head, err := f.look(ctx)
 		if err != nil {
 			continue // away or lost: the node keeps what it has
@@ -323,5 +333,6 @@ func (f *Follower) watch(ctx context.Context, log command.LogID, stop context.Ca
 			stop(errLook)
 			return
 		}
+		f.hear(asked, head.Last)
 	}
 }

@@ -2,6 +2,7 @@ package follower
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -51,8 +52,17 @@ func newMetrics(registry prometheus.Registerer, f *Follower) (*metrics, error) {
 		}
 		return 1
 	})
+	silent := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "freshet_log_silence_seconds",
+		Help: "For how long this node has not known all that stands in the command log; -1 before it first did. Some seconds are normal; beyond a site's max_log_lag or purge_lease its policy holds.",
+	}, func() float64 {
+		if d := f.Silent(time.Now()); d != never {
+			return d.Seconds()
+		}
+		return -1
+	})
 	var errs []error
-	for _, c := range []prometheus.Collector{m.applied, m.unknown, m.restarts, m.forks, lag, connected} {
+	for _, c := range []prometheus.Collector{m.applied, m.unknown, m.restarts, m.forks, lag, connected, silent} {
 		errs = append(errs, registry.Register(c))
 	}
 	return m, errors.Join(errs...)

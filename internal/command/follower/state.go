@@ -103,6 +103,14 @@ func (f *Follower) alarm(text string) {
 	f.mu.alarm, f.mu.alarmAt = text, time.Now()
 }
 
+// sites is the version of the site documents gone by.
+func (f *Follower) sites() uint64 {
+	if f.cfg.Sites == nil {
+		return 0
+	}
+	return f.cfg.Sites()
+}
+
 // contradicts is the log to tell others of that contradicts what was applied.
 func (f *Follower) contradicts(clock command.Clock) command.LogID {
 	if log := f.forked(); log == clock.Log {
@@ -121,7 +129,7 @@ func (f *Follower) report(left bool) {
 	data, err := json.Marshal(command.Progress{
 		Node: f.cfg.Node, Role: f.cfg.Role,
 		Log: clock.Log, Applied: clock.Seq, Link: at.link,
-		At: time.Now(), Alarm: f.Alarm(), Left: left, Forked: f.contradicts(clock),
+		At: time.Now(), Alarm: f.Alarm(), Left: left, Forked: f.contradicts(clock), Sites: f.sites(),
 	})
 	if err == nil {
 		// Lost when the bus is away, which others see by its absence.

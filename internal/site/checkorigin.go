@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"freshet/internal/document"
+	"freshet/internal/header"
 )
 
 // Bounds of an origin section.
@@ -175,6 +176,8 @@ func (o *Origin) checkHeaders(report *document.Report) {
 			report.Mistake(at, "%s is no value of a field", cut(value))
 		case o.S3 != nil && containsName([]string{"Authorization"}, name):
 			report.Mistake(at, "the signature of s3 stands in that field")
+		case o.S3 != nil && header.HasPrefixName(name, "X-Amz-"):
+			report.Mistake(at, "fields X-Amz-* are those of the signature of s3 alone, which has no others signed")
 		}
 		seen = append(seen, name)
 	}

@@ -316,4 +316,3 @@ func (c *changing) load(ctx context.Context, seed uint64, pause time.Duration) {
 		<-time.After(time.Duration(r.Int64N(int64(2 * pause))))
 	}
 }
-

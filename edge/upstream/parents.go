@@ -117,6 +117,7 @@ type Parents struct {
 	members  []cluster.Node
 	most     int // askers of the origins within askersHold
 	since    time.Time
+	later    *time.Timer // looks again when they are forgotten; nil before the first time
 	met      chan struct{}
 	meet     func()
 }
@@ -175,7 +176,11 @@ func (p *Parents) look() {
 		p.most, p.since = v.askers, now
 	} else {
 		v.askers = p.most
-		time.AfterFunc(askersHold-now.Sub(p.since), p.Refresh)
+		if left := askersHold - now.Sub(p.since); p.later == nil {
+			p.later = time.AfterFunc(left, p.Refresh)
+		} else {
+			p.later.Reset(left)
+		}
 	}
 	p.now.Store(v)
 	if p.cfg.Changed != nil {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"freshet/internal/cluster"
@@ -25,6 +26,30 @@ func order(p *Parents, s *site.Document, key string) (names []string) {
 		names = append(names, parent.Name)
 	}
 	return names
+}
+
+// TestThoseWhoWentAreForgottenOnce proves that news which come while nodes that are gone still
+// count among those who ask the origin lead to one look when they count no more, not to one
+// each: with every look all sites are compiled anew.
+func TestThoseWhoWentAreForgottenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		p := NewParents(Config{Role: cluster.Edge, Changed: func() { looks++ }})
+		p.Update([]cluster.Node{member("a", cluster.Mid, "r", true), member("b", cluster.Mid, "r", true)})
+		for range 10 {
+			time.Sleep(time.Second)
+			p.Update([]cluster.Node{member("a", cluster.Mid, "r", true)})
+		}
+		if v := p.now.Load(); v.askers != 2 {
+			t.Errorf("%d ask the origin within the hold", v.askers)
+		}
+		looks = 0
+		time.Sleep(askersHold)
+		synctest.Wait()
+		if v := p.now.Load(); v.askers != 1 || looks != 1 {
+			t.Errorf("%d ask the origin after %d looks", v.askers, looks)
+		}
+	})
 }
 
 func TestTheOrderOfParents(t *testing.T) {

@@ -227,7 +227,10 @@ func nodeReceipts(caches, now []cluster.Node, took map[string]time.Duration, lap
 		}
 		if !ok {
 			reason, member := reasons[n.Name]
-			if !member {
+			switch {
+			case lapsed[n.Name]:
+				reason = "it has not heard of it, and its purge lease is over"
+			case !member:
 				reason = cmp.Or(n.Reason, "it has left the cluster")
 			}
 			r.Reason = reason

@@ -2,10 +2,7 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -52,23 +49,11 @@ the API. A newline at the end of a single line is not part of it.`,
 	return cmd
 }
 
-// readSecret reads a value from a file, or standard input for "-".
+// readSecret reads a value.
 func readSecret(cmd *cobra.Command, file string) ([]byte, error) {
-	in := cmd.InOrStdin()
-	if file != "-" {
-		f, err := os.Open(file)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, fail(exitNotFound, "%w", err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	value, err := io.ReadAll(io.LimitReader(in, client.MaxSecret+1))
+	value, err := readInput(cmd, file, client.MaxSecret)
 	if err != nil {
-		return nil, fmt.Errorf("read the secret: %w", err)
+		return nil, err
 	}
 	if line, ok := bytes.CutSuffix(value, []byte("\n")); ok && !bytes.Contains(line, []byte("\n")) {
 		value = bytes.TrimSuffix(line, []byte("\r"))

@@ -95,8 +95,9 @@ func applySites(cmd *cobra.Command, files []string, message string) error {
 	return nil
 }
 
-// readSiteFile reads a file, or standard input for "-".
-func readSiteFile(cmd *cobra.Command, file string) ([]byte, error) {
+// readInput reads a file, or standard input for "-": of one that is longer than most bytes,
+// one byte more.
+func readInput(cmd *cobra.Command, file string, most int64) ([]byte, error) {
 	in := cmd.InOrStdin()
 	if file != "-" {
 		f, err := os.Open(file)
@@ -109,9 +110,18 @@ func readSiteFile(cmd *cobra.Command, file string) ([]byte, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxSiteFile+1))
+	text, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return text, nil
+}
+
+// readSiteFile reads a site document.
+func readSiteFile(cmd *cobra.Command, file string) ([]byte, error) {
+	text, err := readInput(cmd, file, maxSiteFile)
+	if err != nil {
+		return nil, err
 	}
 	switch {
 	case len(text) == 0:

@@ -22,7 +22,7 @@ type scratch struct {
 	line     []byte                  // of a field's value
 	held     content                 // to answer with
 	life     httpcache.Facts         // of what is stored, under a soft mark
-	covering [3][]response.ScopeHash // of a fence
+	covering [4][]response.ScopeHash // of a fence
 	out      exchange.Answer
 	lines    accesslog.Encoder // of the access log
 	extra    header.Block      // of out
@@ -39,7 +39,7 @@ func (w *walk) enlist(e *Edge, ctx context.Context, req *exchange.Request, to ex
 func (w *walk) end() {
 	w.course = course{}
 	w.rules.Reset()
-	w.held, w.out, w.covering = content{}, exchange.Answer{}, [3][]response.ScopeHash{}
+	w.held, w.out, w.covering = content{}, exchange.Answer{}, [4][]response.ScopeHash{}
 }
 
 // own makes the walk share nothing with the listener but the body of its request and the

@@ -102,7 +102,7 @@ func (w *walk) take(a *arrival) (answered bool) {
 		tested = w.attested(reply)
 	}
 	if tested != nil && !(w.trueEnough(tested) && w.settled(tested, reply.Truth.IfError)) {
-		w.copies[1] = tested // the next attempt knows its tags
+		w.refused = tested // the next attempt knows its tags
 		return false
 	}
 	if reply.Status >= 500 && w.stale != nil && e.table.Alive(w.stale) && w.serveStale() {

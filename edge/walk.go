@@ -72,7 +72,8 @@ type course struct {
 	passed  bool                  // it has been handed on as it is: the answer is the origin's
 	arrival command.Clock         // applied when the request arrived
 	touches uint64                // unsafe requests seen when it arrived
-	copies  [2]*response.Response // what it has found last under its key, or got and could not use
+	copies  [2]*response.Response // what it has found last under its key
+	refused *response.Response    // what it has got last and could not use
 	trusted bool                  // from a node of this cluster
 	fence   hop.Fence             // what that node asks for
 
@@ -340,7 +341,7 @@ func (w *walk) satisfies(r *response.Response) bool {
 func (w *walk) demand(attempt int) hop.Fence {
 	w.demanded.generation, w.demanded.touches = w.edge.table.Generation(), w.edge.table.Touches()
 	covering := append(w.covering[:0], w.covers())
-	for _, r := range w.copies { // of what is held, dead or not, the tags are known (rule 10 of the protocol)
+	for _, r := range [...]*response.Response{w.copies[0], w.copies[1], w.refused} { // dead or not, their tags are known (rule 10 of the protocol)
 		if r != nil {
 			covering = append(covering, r.Scopes)
 		}

@@ -127,6 +127,10 @@ func (a *asking) hedgeAfter(t *try) time.Duration {
 // room at once and the budget allows it; else nil. Beside a probe it may be any parent, and
 // costs nothing: but for the probe that one would have been asked at once, and probes are few.
 func (a *asking) hedge(beside *try, probe bool) *try {
+	left := a.until.Sub(a.client.now())
+	if left <= 0 {
+		return nil
+	}
 	for i, p := range a.left {
 		if p.OfCluster() != beside.parent.OfCluster() && (!probe || a.tierBusy) {
 			continue
@@ -155,6 +159,7 @@ func (a *asking) hedge(beside *try, probe bool) *try {
 			t.end()
 			return nil
 		}
+		t.limits.FirstByte = min(t.limits.FirstByte, left)
 		a.client.metrics.hedges.Inc()
 		a.left = append(a.left[:i:i], a.left[i+1:]...)
 		a.spent = true

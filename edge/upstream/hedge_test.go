@@ -158,3 +158,26 @@ func TestCloseEndsProbes(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 }
+
+// TestHedgeKeepsToTheTime that who asks has: it gets what is left of it, and there is none
+// when nothing is.
+func TestHedgeKeepsToTheTime(t *testing.T) {
+	p := startPair(t)
+	beside := &try{client: p.client, parent: p.servers[0].Parent}
+	for _, left := range []time.Duration{time.Minute, time.Second, 0} {
+		plan := plan("GET", "/", p.servers[0].Parent, p.servers[1].Parent)
+		a := &asking{client: p.client, ctx: t.Context(), plan: &plan, left: plan.Parents[1:], until: p.client.now().Add(left)}
+		second := a.hedge(beside, false)
+		if got := second != nil; got != (left > 0) {
+			t.Errorf("with %s left there is a hedge: %t", left, got)
+		}
+		if second == nil {
+			continue
+		}
+		if most := min(left, second.parent.limits().FirstByte); second.limits.FirstByte > most {
+			t.Errorf("with %s left it may take %s", left, second.limits.FirstByte)
+		}
+		second.leaves.Void()
+		second.end()
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"freshet/edge/exchange"
 	"freshet/internal/header"
 	"freshet/internal/site"
+	"freshet/internal/wildcard"
 )
 
 // rule is a compiled site.Rule.
@@ -125,7 +126,7 @@ func (r *rule) matches(req *exchange.Request, scheme, path string) bool {
 
 func (m *headerMatch) matches(h *header.Block) bool {
 	for v := range h.Values(m.name) {
-		if site.MatchWildcard(m.pattern, v) {
+		if wildcard.Match(m.pattern, v) {
 			return true
 		}
 	}

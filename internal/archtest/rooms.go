@@ -31,7 +31,7 @@ var rooms = []room{
 	{"edge/listener/outlet", nil},
 	{"edge/listener/listenertest", []string{"edge/exchange", "internal/header"}},
 	{"edge/listener/...", []string{"edge/exchange", "edge/listener/limits", "edge/listener/outlet", "internal/header", "internal/run"}},
-	{"edge/policy", []string{"edge/exchange", "edge/response", "internal/command", "internal/header", "internal/httpcache", "internal/site"}},
+	{"edge/policy", []string{"edge/exchange", "edge/response", "internal/command", "internal/header", "internal/httpcache", "internal/site", "internal/wildcard"}},
 	{"edge/store", []string{"edge/response"}},
 	{"edge/store/storetest", []string{"edge/store", "edge/response", "internal/command", "internal/header"}},
 	{"edge/store/tiered", []string{"edge/store", "edge/store/memory", "edge/store/disk", "edge/response"}},
@@ -82,7 +82,7 @@ var rooms = []room{
 	{"internal/cluster/snapshot", []string{"internal/cluster", "internal/files"}},
 	{"internal/cluster/...", []string{"internal/cluster"}},
 	{"internal/command", []string{"internal/command/predicate"}},
-	{"internal/command/predicate", nil},
+	{"internal/command/predicate", []string{"internal/wildcard"}},
 	{"internal/command/follower", []string{"internal/bus", "internal/command", "internal/telemetry"}},
 	{"internal/document", nil},
 	{"internal/files", nil},
@@ -95,8 +95,9 @@ var rooms = []room{
 	{"internal/reload", nil},
 	{"internal/ring", nil},
 	{"internal/run", nil},
-	{"internal/site", []string{"internal/cluster", "internal/document", "internal/header"}},
+	{"internal/site", []string{"internal/cluster", "internal/document", "internal/header", "internal/wildcard"}},
 	{"internal/telemetry", []string{"internal/run"}},
+	{"internal/wildcard", nil},
 
 	// Benchmarks drive the programs as strangers would: over the wire.
 	{"bench/replay", []string{"bench/...", "edge/response", "edge/store", "edge/store/...", "internal/command", "internal/files", "internal/header"}},

@@ -3,6 +3,8 @@ package site
 import (
 	"slices"
 	"strings"
+
+	"freshet/internal/wildcard"
 )
 
 // Keys are the key policies of a site: its own, and those of its rules. It is
@@ -120,7 +122,7 @@ func (q *Query) counts(param string) bool {
 
 func (q *Query) named(name string) bool {
 	for _, pattern := range q.Names {
-		if MatchWildcard(pattern, name) {
+		if wildcard.Match(pattern, name) {
 			return true
 		}
 	}

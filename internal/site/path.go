@@ -182,27 +182,3 @@ func (g *Glob) Match(s string) bool {
 	}
 	return true
 }
-
-// MatchWildcard reports whether all of s matches pattern, in which * stands for any
-// characters. It allocates nothing.
-func MatchWildcard(pattern, s string) bool {
-	head, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == s
-	}
-	s, ok := strings.CutPrefix(s, head)
-	if !ok {
-		return false
-	}
-	for {
-		part, more, star := strings.Cut(rest, "*")
-		if !star {
-			return strings.HasSuffix(s, part)
-		}
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s, rest = s[i+len(part):], more
-	}
-}

@@ -63,30 +63,6 @@ func size(re *syntax.Regexp) int {
 	return n
 }
 
-// globMatch reports whether s is what a glob stands for, * being any run of bytes. It
-// looks at each byte of s once for every part of the pattern at most.
-func globMatch(pattern, s string) bool {
-	head, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == s
-	}
-	s, ok := strings.CutPrefix(s, head)
-	if !ok {
-		return false
-	}
-	for {
-		part, more, star := strings.Cut(rest, "*")
-		if !star {
-			return strings.HasSuffix(s, part)
-		}
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s, rest = s[i+len(part):], more
-	}
-}
-
 // overlap reports whether two globs can stand for one text.
 func overlap(a, b string) bool {
 	// row[j]: whether a[i:] and b[j:] can. From the ends backwards.

@@ -10,6 +10,8 @@ import (
 	"iter"
 	"regexp"
 	"strings"
+
+	"freshet/internal/wildcard"
 )
 
 // Bounds of a predicate, and of what it looks at.
@@ -129,7 +131,7 @@ func (c *Matcher) Matches(s Subject) bool {
 		return false
 	}
 	if len(s.Path) <= MaxSubject {
-		if c.path != "" && !globMatch(c.path, s.Path) || c.pathRE != nil && !c.pathRE.MatchString(s.Path) {
+		if c.path != "" && !wildcard.Match(c.path, s.Path) || c.pathRE != nil && !c.pathRE.MatchString(s.Path) {
 			return false
 		}
 	}
@@ -165,7 +167,7 @@ func (f *field) matches(values func(string) iter.Seq[string]) bool {
 		if len(v) > MaxSubject {
 			return true
 		}
-		if (f.value == "" || globMatch(f.value, v)) && (f.re == nil || f.re.MatchString(v)) {
+		if (f.value == "" || wildcard.Match(f.value, v)) && (f.re == nil || f.re.MatchString(v)) {
 			return true
 		}
 	}

@@ -10,16 +10,18 @@ import (
 	"freshet/internal/node"
 )
 
-// busRights is what a node may do on the bus by its role: distributors alone command.
-func busRights(state *tls.ConnectionState) jetstream.Rights {
-	peer, ok := authority.PeerOf(state)
+// busPeer is who is at the other end of a connection to the bus, and may do there what its
+// role has to: distributors alone command.
+func busPeer(state *tls.ConnectionState) jetstream.Peer {
+	name, ok := authority.PeerOf(state)
+	peer := jetstream.Peer{Name: name.String(), Rights: jetstream.MayRead}
 	switch {
 	case !ok:
-		return jetstream.NoRights
-	case peer.Role == string(cluster.Distributor):
-		return jetstream.MayAppend
+		peer.Rights = jetstream.NoRights
+	case name.Role == string(cluster.Distributor):
+		peer.Rights = jetstream.MayAppend
 	}
-	return jetstream.MayRead
+	return peer
 }
 
 // openIdentity opens what the node file says of the node's certificate, which must be for

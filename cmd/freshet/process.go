@@ -234,7 +234,7 @@ func openBus(ctx context.Context, env node.Env) (b bus.Bus, closeBus func(), err
 		MaxAge: time.Duration(f.Bus.Keep),
 	}
 	if env.Identity != nil {
-		cfg.Identity = env.Identity.ClientConfigRole(string(cluster.Distributor))
+		cfg.Identity, cfg.Node = env.Identity.ClientConfigRole(string(cluster.Distributor)), env.Identity.Name().String()
 	}
 	if f.Bus.Address != "" {
 		conn, err := jetstream.Connect(ctx, cfg, log)
@@ -250,7 +250,7 @@ func openBus(ctx context.Context, env node.Env) (b bus.Bus, closeBus func(), err
 		Listen: f.Bus.Listen, Dir: filepath.Join(f.Data, "bus"), Keep: cfg.MaxAge, User: cfg.User, Password: cfg.Password,
 	}
 	if env.Identity != nil {
-		serves.TLS, serves.RightsOf = env.Identity.ServerConfig(authority.Roles...), busRights
+		serves.TLS, serves.PeerOf = env.Identity.ServerConfig(authority.Roles...), busPeer
 		serves.PasswordToo = f.Identity.SecretToo
 	}
 	server, err := jetstream.Start(serves, log)

@@ -36,6 +36,7 @@ type Config struct {
 	TLS            TLS // used if CA or Cert is set
 	// Identity is TLS towards the bus where TLS says nothing; nil for none.
 	Identity *tls.Config
+	Node     string // role and name, as Identity shows them; empty without
 
 	Replicas int           // copies of the log among the servers, 1 or 3; 0 is 1
 	MaxAge   time.Duration // the log forgets records older than this; 0 is 30 days
@@ -194,6 +195,9 @@ func (b *Bus) options() ([]nats.Option, error) {
 			}
 			b.log.Warn("bus reported", "subject", subject, "err", err)
 		}),
+	}
+	if b.cfg.Node != "" {
+		options = append(options, nats.CustomInboxPrefix(inboxOf(b.cfg.Node)))
 	}
 	if b.cfg.server != nil {
 		options = append(options, nats.InProcessServer(b.cfg.server))

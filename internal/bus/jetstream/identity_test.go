@@ -55,14 +55,16 @@ func newWorld(t *testing.T, passwordToo bool) *world {
 	cfg := jetstream.ServerConfig{
 		Listen: "127.0.0.1:0", Dir: t.TempDir(), PasswordToo: passwordToo,
 		TLS: identity(t, w.ca, "distributor", "d-1").ServerConfig(authority.Roles...),
-		RightsOf: func(state *tls.ConnectionState) jetstream.Rights {
-			switch peer, _ := authority.PeerOf(state); peer.Role {
+		PeerOf: func(state *tls.ConnectionState) jetstream.Peer {
+			peer, _ := authority.PeerOf(state)
+			p := jetstream.Peer{Name: peer.String(), Rights: jetstream.MayRead}
+			switch peer.Role {
 			case "":
-				return jetstream.NoRights
+				p.Rights = jetstream.NoRights
 			case "distributor":
-				return jetstream.MayAppend
+				p.Rights = jetstream.MayAppend
 			}
-			return jetstream.MayRead
+			return p
 		},
 	}
 	if passwordToo {
@@ -77,9 +79,9 @@ func newWorld(t *testing.T, passwordToo bool) *world {
 	return w
 }
 
-// connect is a bus as a node with that TLS has it.
-func (w *world) connect(config *tls.Config) (*jetstream.Bus, error) {
-	b, err := jetstream.Connect(w.t.Context(), jetstream.Config{Address: w.server.URL(), User: "freshet", Identity: config}, slog.New(slog.DiscardHandler))
+// connect is a bus as a node of that name has it, with that TLS.
+func (w *world) connect(name string, config *tls.Config) (*jetstream.Bus, error) {
+	b, err := jetstream.Connect(w.t.Context(), jetstream.Config{Address: w.server.URL(), User: "freshet", Identity: config, Node: name}, slog.New(slog.DiscardHandler))
 	if err == nil {
 		w.t.Cleanup(b.Close)
 	}
@@ -90,7 +92,7 @@ func (w *world) connect(config *tls.Config) (*jetstream.Bus, error) {
 // end of the connection overtakes it.
 func (w *world) refuses(what string, config *tls.Config) {
 	w.t.Helper()
-	b, err := w.connect(config)
+	b, err := w.connect("", config)
 	switch {
 	case err != nil && !strings.Contains(err.Error(), "refuses the certificate"):
 		w.t.Errorf("%s: %v", what, err)
@@ -103,11 +105,26 @@ func (w *world) node(ca, role, node string) *tls.Config {
 	return identity(w.t, ca, role, node).ClientConfigRole("distributor")
 }
 
+// attacker is a connection that may say whatever it likes, as far as that node is let.
+func (w *world) attacker(role, node string) *nats.Conn {
+	w.t.Helper()
+	conn, err := nats.Connect(w.server.URL(), nats.Secure(w.node(w.ca, role, node)), nats.CustomInboxPrefix("_INBOX."+role+"."+node),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(conn.Close)
+	if _, err := conn.Request("$JS.API.STREAM.NAMES", nil, 5*time.Second); err != nil {
+		w.t.Fatalf("it hears no answer: %v", err)
+	}
+	return conn
+}
+
 // TestNodesByCertificate proves that certificates of the cluster's CA let nodes on the bus,
 // each to what its role may do, and nothing else does.
 func TestNodesByCertificate(t *testing.T) {
 	w := newWorld(t, false)
-	distributor, err := w.connect(w.node(w.ca, "distributor", "d-2"))
+	distributor, err := w.connect("distributor/d-2", w.node(w.ca, "distributor", "d-2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +136,7 @@ func TestNodesByCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, role := range []string{"edge", "mid", "origin", "router"} {
-		b, err := w.connect(w.node(w.ca, role, "n-1"))
+		b, err := w.connect(role+"/n-1", w.node(w.ca, role, "n-1"))
 		if err != nil {
 			t.Fatalf("%s: %v", role, err)
 		}
@@ -198,12 +215,7 @@ func TestReadersDoNotWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := nats.Connect(w.server.URL(), nats.Secure(w.node(w.ca, "edge", "e-1")),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := w.attacker("edge", "e-1")
 	for _, subject := range []string{"freshet.log", "freshet.log.x", "freshet.seal", "$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.X", "$JS.API.STREAM.DELETE.X"} {
 		if msg, err := conn.Request(subject, []byte(head.Log.String()), 300*time.Millisecond); err == nil {
 			t.Errorf("%s is answered: %s", subject, msg.Data)
@@ -218,7 +230,7 @@ func TestReadersDoNotWrite(t *testing.T) {
 // and still nobody else.
 func TestPasswordToo(t *testing.T) {
 	w := newWorld(t, true)
-	if _, err := w.connect(w.node(w.ca, "edge", "e-1")); err != nil {
+	if _, err := w.connect("edge/e-1", w.node(w.ca, "edge", "e-1")); err != nil {
 		t.Error(err)
 	}
 	b, err := jetstream.Connect(t.Context(), jetstream.Config{Address: w.server.URL(), User: user, Password: password}, slog.New(slog.DiscardHandler))

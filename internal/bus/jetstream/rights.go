@@ -7,10 +7,9 @@ import (
 	"strconv"
 	"strings"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"freshet/internal/bus"
 	"freshet/internal/command"
@@ -28,30 +27,39 @@ var notToUnwrite = []string{
 // inboxes are where answers come.
 const inboxes = "_INBOX."
 
-// Readers may say and hear this and nothing else. It is a list of what is allowed, since much
+// Readers may say this and nothing else, and hear telemetry and what is said to them. It is a list of what is allowed, since much
 // of the API has the server say something in its own name, to a subject that who asks may
 // choose: a consumer that delivers to $JS.API.STREAM.DELETE takes the log away. So consumers
 // are made for readers, by readCall, and nobody but the server hears that.
 //
 // What no list bounds is the subject that a request names for its answer: one of the API that
 // goes to the log's own stands there as a record, which is no command.
-var (
-	toSay = []string{
-		"$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*",
-		"$JS.API.CONSUMER.INFO.*.*", "$JS.API.CONSUMER.MSG.NEXT.*.*",
-		readCall, telemetryPrefix + ">",
-	}
-	toHear = []string{inboxes + ">", telemetryPrefix + ">"}
-)
+var toSay = []string{
+	"$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*",
+	"$JS.API.CONSUMER.INFO.*.*", "$JS.API.CONSUMER.MSG.NEXT.*.*",
+	readCall, telemetryPrefix + ">",
+}
 
-// permissions are what rights come to; nil for nobody.
-func (r Rights) permissions() *natsserver.Permissions {
-	switch r {
+// Peer is who is at the other end of a connection to the server.
+type Peer struct {
+	Name   string // role and name; its answers come to it alone
+	Rights Rights
+}
+
+// inboxOf is where answers to a node come, for an inbox of its own: those of others name
+// consumers, and where their records are delivered.
+func inboxOf(name string) string {
+	return inboxes + strings.ReplaceAll(name, "/", ".")
+}
+
+// permissions are what its rights come to; nil for nobody.
+func (p Peer) permissions() *natsserver.Permissions {
+	switch p.Rights {
 	case MayAppend:
 		return &natsserver.Permissions{Publish: &natsserver.SubjectPermission{Deny: notToUnwrite}}
 	case MayRead:
 		return &natsserver.Permissions{
-			Publish: &natsserver.SubjectPermission{Allow: toSay}, Subscribe: &natsserver.SubjectPermission{Allow: toHear},
+			Publish: &natsserver.SubjectPermission{Allow: toSay}, Subscribe: &natsserver.SubjectPermission{Allow: []string{inboxOf(p.Name) + ".>", telemetryPrefix + ">"}},
 		}
 	}
 	return nil

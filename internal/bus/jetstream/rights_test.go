@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"freshet/internal/bus/jetstream"
 	"freshet/internal/command"
 )
@@ -33,12 +31,7 @@ func TestTheServerIsNoDeputy(t *testing.T) {
 	if head, err = own.Head(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := nats.Connect(w.server.URL(), nats.Secure(w.node(w.ca, "edge", "e-1")),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := w.attacker("edge", "e-1")
 	stream := "FRESHET-" + head.Log.String()
 	for _, to := range []string{"$JS.API.STREAM.DELETE." + stream, "freshet.seal", "freshet.telemetry.progress.another"} {
 		for _, headersOnly := range []bool{true, false} {
@@ -63,12 +56,20 @@ func TestTheServerIsNoDeputy(t *testing.T) {
 			}
 		}
 	}
-	for _, subject := range []string{"freshet.read", "freshet.seal", "freshet.log", "$JS.API.>", ">"} {
-		if sub, err := conn.SubscribeSync(subject); err == nil {
-			_ = own.Publish("progress.x", []byte("x"))
-			if msg, err := sub.NextMsg(50 * time.Millisecond); err == nil {
-				t.Errorf("%s is heard: %q", subject, msg.Data)
-			}
+	other, err := w.connect("edge/e-2", w.node(w.ca, "edge", "e-2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"freshet.read", "freshet.seal", "freshet.log", "$JS.API.>", "_INBOX.>", "_INBOX.edge.>", "_INBOX.edge.e-2.>", ">"} {
+		sub, err := conn.SubscribeSync(subject)
+		if err != nil {
+			continue
+		}
+		if _, err := other.Head(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if msg, err := sub.NextMsg(50 * time.Millisecond); err == nil {
+			t.Errorf("%s is heard: %q", subject, msg.Data)
 		}
 	}
 	if err := conn.Flush(); err != nil {

@@ -35,11 +35,11 @@ type ServerConfig struct {
 	User     string // with Password lets in whoever shows both, to all that a node may
 	Password string
 
-	// TLS, if not nil, is what every connection over the network has to speak, and RightsOf
-	// what its certificate lets it do: user and password count for nothing then, unless
+	// TLS, if not nil, is what every connection over the network has to speak, and PeerOf who
+	// that is by its certificate, and may do what: user and password count for nothing then, unless
 	// PasswordToo lets in those who speak no TLS by them.
 	TLS         *tls.Config
-	RightsOf    func(*tls.ConnectionState) Rights
+	PeerOf      func(*tls.ConnectionState) Peer
 	PasswordToo bool
 }
 
@@ -74,7 +74,7 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	switch {
 	case cfg.Dir == "" || (cfg.TLS == nil || cfg.PasswordToo) && (cfg.User == "" || cfg.Password == ""):
 		return nil, errors.New("start bus server: a directory, a user and a password are needed")
-	case cfg.TLS != nil && cfg.RightsOf == nil:
+	case cfg.TLS != nil && cfg.PeerOf == nil:
 		return nil, errors.New("start bus server: nobody says what certificates allow")
 	}
 	// The server's own error for a port in use comes late and reads badly.
@@ -87,7 +87,7 @@ func Start(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	}
 	self := credentials{user: "freshet-server", password: rand.Text()}
 	own := credentials{user: "freshet-here", password: rand.Text()}
-	users := logins{self: self, own: own, rightsOf: cfg.RightsOf}
+	users := logins{self: self, own: own, peerOf: cfg.PeerOf}
 	if cfg.TLS == nil || cfg.PasswordToo {
 		users.all = credentials{cfg.User, cfg.Password}
 	}
@@ -178,7 +178,7 @@ func (s *Server) URL() string { return "nats://" + s.Addr() }
 // Connect is a bus to this server within the process, without a socket. cfg needs
 // neither address nor credentials.
 func (s *Server) Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
-	cfg.Address, cfg.User, cfg.Password, cfg.TLS, cfg.Identity = s.URL(), s.own.user, s.own.password, TLS{}, nil
+	cfg.Address, cfg.User, cfg.Password, cfg.TLS, cfg.Identity, cfg.Node = s.URL(), s.own.user, s.own.password, TLS{}, nil, ""
 	cfg.server = s.nats
 	return Connect(ctx, cfg, log)
 }
@@ -204,26 +204,26 @@ func (c credentials) of(opts *natsserver.ClientOpts) bool {
 
 // logins say who is let in.
 type logins struct {
-	self     credentials // of the server's own process, drawn at its start; may do everything
-	own      credentials // of the distributor in it, likewise; may append
-	all      credentials // of nodes, where they have no certificates
-	rightsOf func(*tls.ConnectionState) Rights
+	self   credentials // of the server's own process, drawn at its start; may do everything
+	own    credentials // of the distributor in it, likewise; may append
+	all    credentials // of nodes, where they have no certificates
+	peerOf func(*tls.ConnectionState) Peer
 }
 
 // Check is asked by the server about each connection.
 func (l logins) Check(conn natsserver.ClientAuthentication) bool {
 	opts, state := conn.GetOpts(), conn.GetTLSConnectionState()
-	rights := NoRights
+	var peer Peer
 	switch {
 	case l.self.of(opts):
 		conn.RegisterUser(&natsserver.User{Username: l.self.user})
 		return true
 	case l.own.of(opts), state == nil && l.all.of(opts):
-		rights = MayAppend
-	case state != nil && l.rightsOf != nil:
-		rights = l.rightsOf(state)
+		peer.Rights = MayAppend
+	case state != nil && l.peerOf != nil:
+		peer = l.peerOf(state)
 	}
-	permissions := rights.permissions()
+	permissions := peer.permissions()
 	if permissions == nil {
 		return false
 	}

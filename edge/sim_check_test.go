@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,8 +62,14 @@ func contentOf(r *simRequest, a *clientAnswer) (*simContent, error) {
 		return nil, err
 	}
 	c.read, c.version = time.Duration(read), int(version)
-	if r.method == "HEAD" {
+	switch {
+	case r.method == "HEAD":
 		return c, nil
+	case a.status == http.StatusPartialContent:
+		if want := fmt.Sprintf("v%d", c.version)[:2]; string(a.body) != want {
+			err = fmt.Errorf("the part %q in place of %q", a.body, want)
+		}
+		return c, err
 	}
 	first, second, _ := strings.Cut(string(a.body), "\n")
 	if first+"\n" != second {

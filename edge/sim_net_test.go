@@ -272,6 +272,11 @@ type clientAnswer struct {
 	done bool
 }
 
+// whole reports whether it is what was asked for, to its end.
+func (c *clientAnswer) whole() bool {
+	return (c.status == http.StatusOK || c.status == http.StatusPartialContent) && c.broken == nil
+}
+
 func (*clientAnswer) Inform(int, *header.Block) {}
 
 func (c *clientAnswer) Respond(a *exchange.Answer) error {

@@ -78,6 +78,7 @@ type sim struct {
 		trace    []simEvent
 		logs     map[command.LogID]int // in order
 		removals []removed
+		replaced time.Duration   // when the last log began
 		cut      map[string]bool // "from>to"
 		bad      []string
 		counts   simCounts
@@ -251,7 +252,7 @@ func (w *sim) newLog(head bus.Head) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(w.mu.logs)
-	w.mu.logs[head.Log] = n
+	w.mu.logs[head.Log], w.mu.replaced = n, w.now()
 	w.mu.removals = append(w.mu.removals, removed{
 		at: w.now(), pos: position{n, head.Last}, text: "new log", covers: func(*simContent) bool { return true }, all: true,
 	})

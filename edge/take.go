@@ -185,6 +185,9 @@ func (w *walk) timely(r *response.Response) bool {
 	if w.fence.Log != 0 && w.fence.Log == r.Log && w.fence.Log != w.edge.table.Clock().Log {
 		return true // of the child's log, which this node does not know yet: the child tests it
 	}
-	asked := r.Log == w.arrival.Log && r.AsOf() >= w.arrival.Seq && r.Touches() >= w.touches && r.Generation == w.edge.table.Generation()
+	// What was demanded of another log than that of the arrival is true as of the moment at
+	// which this node joined it, after the request had arrived.
+	later := r.Log == w.arrival.Log && r.AsOf() >= w.arrival.Seq || r.Log != w.arrival.Log && r.Log == w.edge.table.Clock().Log
+	asked := later && r.Touches() >= w.touches && r.Generation == w.edge.table.Generation()
 	return asked || w.edge.table.Alive(r)
 }

@@ -89,6 +89,9 @@ func (w *walk) why(verdict httpcache.Verdict, used, held *response.Response, var
 	if ttl > 0 {
 		why = "what is stored is fresh for another " + spoken(ttl) + ", but the request demands more (" + w.status.detail + ")"
 	}
+	if ttl > 0 && w.lag != noLag {
+		why = "what is stored is fresh for another " + spoken(ttl) + ", but this node is cut off from the command log (" + w.status.detail + ")"
+	}
 	if used.HasValidator() {
 		why += ": it is validated"
 	} else {

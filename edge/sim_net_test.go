@@ -143,12 +143,12 @@ func (t *simTransport) serve(ctx context.Context, n *simNode, req *http.Request)
 	unhook := context.AfterFunc(p.ctx, func() { cancel(errKilled) })
 	to := &hopResponder{req: req, heads: make(chan *http.Response, 1)}
 	context.AfterFunc(serving, func() { to.end(errKilled) }) // unless it has ended
-	p.n.w.wg.Go(func() {
+	go func() {                                              // which the end of the process waits for
 		defer p.serving.Done()
 		defer unhook()
 		defer cancel(nil)
 		p.Serve(serving, ex, to)
-	})
+	}()
 	select {
 	case res := <-to.heads:
 		return res, nil

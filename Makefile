@@ -26,7 +26,7 @@ build: ## build bin/freshet
 
 test: tools ## run all tests (with the race detector where there is a C compiler)
 	@$(if $(RACE),:,echo 'no C compiler: the tests run without the race detector')
-	$(GO) test $(RACE) -timeout 8m $(ARGS) ./...
+	$(GO) test $(RACE) -timeout 20m $(ARGS) ./...
 	@# What is said of allocations does not hold under the race detector.
 	$(if $(RACE),$(GO) test -timeout 5m -run 'Alloc|CostsLittle' ./edge/... ./internal/...)
 	@# 10,000 random histories of purges, each some seconds of virtual time; see edge/histories_test.go.

@@ -34,6 +34,14 @@ func (d *Distributor) restoreSites(ctx context.Context, in *restoreInput) (*rest
 	d.siteTurn.Lock()
 	defer d.siteTurn.Unlock()
 	out := &restoreOutput{Body: client.Restored{Sites: []string{}, Secrets: []string{}}}
+	if d.env.Kept == nil {
+		return out, nil
+	}
+	for _, prefix := range []string{cluster.SitesCurrent, cluster.SiteSecretsPrefix} {
+		if _, err := d.env.Kept.List(ctx, prefix, 0); err != nil { // what is lost by now, not when it was last looked
+			return nil, answer(err)
+		}
+	}
 	for _, p := range d.env.Kept.LostSecrets() { // first: sites need them
 		switch _, err := d.env.Cluster.Put(ctx, p.Key, p.Value, cluster.Absent); {
 		case err == nil:

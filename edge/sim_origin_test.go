@@ -107,12 +107,6 @@ func (o *simOrigin) publish(site, path string) {
 	o.w.note("publish %s%s v%d", site, path, o.mu.of[site+path])
 }
 
-func (o *simOrigin) version(site, path string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.mu.of[site+path]
-}
-
 // read is the content at this moment, and how long the answer takes to leave; false if the
 // origin is down.
 func (o *simOrigin) read(site, path string, rnd *rand.Rand) (c *simContent, takes time.Duration, up bool) {

@@ -54,7 +54,7 @@ func TestExplainURL(t *testing.T) {
 		{"nothing is stored yet", []string{"http://shop.example/b"}, exitOK, []string{
 			"^why +nothing is stored under the key$", "^outcome +forward$", "^Cache-Status +freshet-edge; fwd=uri-miss$",
 			"^request +GET http://shop.example/b$", "^node +edge, an edge$", "^site +shop$", `^key +shop \| shop.example/b$`,
-			"^purged by +url shop/b, site shop, all$", "^clock +log [0-9a-f]{16}, applied 1.1, floor 1.1$", "^parent 1 +outside " + origin.URL + "$",
+			"^purged by +url shop/b, key, prefix shop/, site shop, all$", "^clock +log [0-9a-f]{16}, applied 1.1, floor 1.1$", "^parent 1 +outside " + origin.URL + "$",
 			"^  load +0 of [0-9]+ requests under way, 0 waiting$", "^  breaker +closed$",
 		}},
 		{"stored", []string{"http://shop.example/a"}, exitOK, []string{

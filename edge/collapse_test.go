@@ -145,7 +145,7 @@ func TestUncacheableFreesACrowd(t *testing.T) {
 	for i := range crowd {
 		all.Go(func() { ask(i) })
 	}
-	waitFor(t, func() bool { return e.counts().InFlight == crowd })
+	waitFor(t, func() bool { return e.counts().InFlight == crowd && waiting.Load() > 0 })
 	if n := waiting.Load(); n != 1 {
 		t.Errorf("%d requests at the origin before anything is known", n)
 	}

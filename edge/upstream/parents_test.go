@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,8 +34,8 @@ func order(p *Parents, s *site.Document, key string) (names []string) {
 // each: with every look all sites are compiled anew.
 func TestThoseWhoWentAreForgottenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		looks := 0
-		p := NewParents(Config{Role: cluster.Edge, Changed: func() { looks++ }})
+		var looks atomic.Int64
+		p := NewParents(Config{Role: cluster.Edge, Changed: func() { looks.Add(1) }})
 		p.Update([]cluster.Node{member("a", cluster.Mid, "r", true), member("b", cluster.Mid, "r", true)})
 		for range 10 {
 			time.Sleep(time.Second)
@@ -43,11 +44,11 @@ func TestThoseWhoWentAreForgottenOnce(t *testing.T) {
 		if v := p.now.Load(); v.askers != 2 {
 			t.Errorf("%d ask the origin within the hold", v.askers)
 		}
-		looks = 0
+		looks.Store(0)
 		time.Sleep(askersHold)
 		synctest.Wait()
-		if v := p.now.Load(); v.askers != 1 || looks != 1 {
-			t.Errorf("%d ask the origin after %d looks", v.askers, looks)
+		if v := p.now.Load(); v.askers != 1 || looks.Load() != 1 {
+			t.Errorf("%d ask the origin after %d looks", v.askers, looks.Load())
 		}
 	})
 }
